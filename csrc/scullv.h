@@ -1,0 +1,177 @@
+/* scullv.h: all that Python sees of the C side. The text between the marks is also cffi's cdef, so
+ * it keeps to what cffi parses: no macros with arguments, no includes, no attributes.
+ *
+ * Functions return 0 or more, or -errno. Pointers that *_new and *_open return are the caller's,
+ * to be given back once by *_free or *_close. */
+#ifndef SCULLV_H
+#define SCULLV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Marks a function written in Python; for cffi _build.py puts `extern "Python+C"` in its place. */
+#define SCULLV_PYTHON extern
+
+
+/* cdef: begin */
+
+/* --- budget.c: a limit shared by stores, in bytes ------------------------------------------- */
+struct budget;
+struct budget *budget_new(uint64_t max_bytes); /* NULL: no memory */
+void budget_free(struct budget *budget);
+uint64_t budget_used(const struct budget *budget); /* bytes of regions now held */
+
+/* --- store.c: the bytes of one device -------------------------------------------------------- */
+struct store;
+struct store_info {
+    uint64_t size;         /* bytes: one past the last byte written, or as resized */
+    uint64_t quantum;      /* bytes of one quantum */
+    uint64_t region_bytes; /* a quantum rounded up to pages */
+    uint64_t regions;      /* quanta that have memory */
+    uint64_t index_bytes;  /* memory of the index itself */
+    uint32_t qset;         /* quanta of one quantum set */
+    uint64_t changes;      /* counts writes, trims, punches, changes of size */
+    uint64_t changed_ns;   /* when the last of them was, ns since 1970; 0: there was none */
+    uint64_t cuts;         /* counts what may have made the store shorter */
+};
+struct store *store_new(struct budget *budget, uint64_t quantum, uint32_t qset); /* NULL: errno */
+void store_free(struct store *store); /* gives the maker's reference back */
+/* Empties the store, gives its memory back and adopts the geometry. -ENOMEM, -EINVAL: unchanged. */
+int store_trim(struct store *store, uint64_t quantum, uint32_t qset);
+int store_punch(struct store *store, uint64_t offset, uint64_t length);
+int store_resize(struct store *store, uint64_t size); /* -EFBIG past 2^63-1 */
+/* Gives every quantum of the range memory; grows the size unless `keep_size`. -ENOSPC. */
+int store_allocate(struct store *store, uint64_t offset, uint64_t length, bool keep_size);
+/* SEEK_DATA (`hole` false) and SEEK_HOLE. The offset, or -ENXIO past the end. */
+int64_t store_seek_extent(struct store *store, uint64_t offset, bool hole);
+void store_get_info(struct store *store, struct store_info *info);
+/* For whoever changes the store otherwise than through the file view, before and after: pages that
+ * the kernel has of the range are written back and dropped. Not while holding any lock. */
+void store_tell_watch(struct store *store, uint64_t offset, uint64_t length);
+/* The first quantum >= `from` that has memory; its region's byte offset in the arena.
+ * 1, or 0 where there is none. */
+int store_next_quantum(struct store *store, uint64_t from, uint64_t *number, uint64_t *offset);
+/* Copies. Bytes moved, or -ENOSPC, -EFBIG. */
+int64_t store_read(struct store *store, uint64_t offset, void *data, uint64_t length);
+int64_t store_write(struct store *store, uint64_t offset, const void *data, uint64_t length);
+
+/* --- handle.c: an open file: a store, the rules, a position ---------------------------------- */
+struct handle;
+struct handle *handle_new(struct store *store, bool ldd3); /* NULL: no memory */
+void handle_free(struct handle *handle);
+/* whence: SEEK_SET 0, SEEK_CUR 1, SEEK_END 2, SEEK_DATA 3, SEEK_HOLE 4. The position, or -EINVAL,
+ * -ENXIO. */
+int64_t handle_seek(struct handle *handle, int64_t offset, uint32_t whence);
+
+/* --- call.c: one request on its way through Python -------------------------------------------- */
+enum call_kind {
+    CALL_OPEN,    /* flags */
+    CALL_RELEASE, /* flags; the reply's errno is not seen by the client */
+    CALL_READ,    /* size, offset, flags */
+    CALL_WRITE,   /* data, offset, flags */
+    CALL_IOCTL,   /* cmd, arg, ioctl_flags, data, out_size, flags */
+    CALL_POLL,    /* poll: to be woken by call_notify_poll, or 0 */
+    CALL_FSYNC,   /* flags */
+    CALL_RESIZE,  /* file view: size wanted */
+    CALL_REMOVE,  /* file view: the file `open` (an inode number) is unlinked */
+    CALL_INTERRUPT, /* the client of call `id` got a signal; nothing to reply */
+    CALL_HANGUP   /* the channel ended by itself; nothing to reply */
+};
+struct call {
+    uint64_t id;   /* of this call in its channel; never 0 */
+    uint64_t open; /* the open file, as numbered by call_reply_open; file view: see `node` */
+    uint64_t node; /* file view: the inode */
+    uint64_t offset, size;
+    uint64_t arg;
+    uint64_t poll; /* a poll handle's number; given back by call_drop_poll */
+    const void *data; /* valid until the upcall returns */
+    size_t data_size, out_size;
+    uint32_t cmd, ioctl_flags;
+    int32_t kind, flags;
+    int32_t pid;
+    uint32_t uid, gid;
+};
+/* The upcall. `owner` is what the channel was opened with. Every call but INTERRUPT and HANGUP is
+ * answered exactly once by a call_reply_*, from any thread, during the upcall or later; answering
+ * takes the call back. INTERRUPT and HANGUP end with the upcall. */
+SCULLV_PYTHON void python_call(void *owner, struct call *call);
+
+/* 0: the client has its answer (or is gone, which is no error either). */
+int call_reply_error(struct call *call, int error); /* errno > 0; 0: success, of RELEASE FSYNC … */
+/* `number` (below 2^63) comes back as call->open. With `handle`, READ and WRITE of this open file
+ * are answered in C by it, its address is what comes back instead, and it belongs to the channel
+ * from now on: it is freed when the release is answered. */
+int call_reply_open(struct call *call, uint64_t number, struct handle *handle);
+int call_reply_data(struct call *call, const void *data, size_t size);         /* READ */
+int call_reply_written(struct call *call, size_t size);                        /* WRITE */
+int call_reply_ioctl(struct call *call, int result, const void *data, size_t size);
+/* Unrestricted ioctls: ask the kernel to come again with these areas of client memory.
+ * `areas`: pairs of (address, length), the `n_in` to copy in first, then `n_out`. */
+int call_reply_retry(struct call *call, const uint64_t *areas, size_t n_in, size_t n_out);
+int call_reply_poll(struct call *call, unsigned events);
+int call_notify_poll(uint64_t poll); /* wakes who polls */
+void call_drop_poll(uint64_t poll);
+
+/* --- channel.c: workers on a channel ---------------------------------------------------------- */
+enum placement_policy { PLACEMENT_NONE, PLACEMENT_FOLLOW, PLACEMENT_LIST };
+struct channel_options {
+    uint32_t threads;   /* that answer READ and WRITE in C; >= 1 */
+    uint32_t callers;   /* most threads that run python_call at once; >= 1 */
+    int32_t placement;  /* enum placement_policy */
+    uint32_t cpus;      /* of `cpu` in use, with PLACEMENT_LIST */
+    uint16_t cpu[64];
+    uint32_t spin_us;   /* poll for the next request so long before sleeping; 0: never */
+};
+struct channel;
+/* Takes the channel's end: 0, or -ETIMEDOUT, -EEXIST (the name is taken), -ENODEV (ended). */
+int channel_wait_ready(struct channel *channel, uint32_t timeout_ms);
+/* Ends the workers, then the channel; open calls must have been answered, or be answered never.
+ * 0: no upcall is under way and none will come. -EBUSY: upcalls were still running after
+ * `timeout_ms`; their clients have ECONNABORTED from the kernel, the memory is left to them. */
+int channel_close(struct channel *channel, uint32_t timeout_ms);
+uint64_t channel_requests(const struct channel *channel); /* READ and WRITE answered in C */
+
+/* --- cuse.c: a channel that is a character device --------------------------------------------- */
+struct cuse_setup {
+    const char *name; /* of the node, below /dev */
+    uint32_t major, minor; /* 0: the kernel's choice */
+    bool unrestricted;     /* ioctls may name any memory of the client */
+    bool data_path;        /* open files have handles: READ and WRITE are answered in C */
+};
+/* Serves the device on `fd`, an open /dev/cuse or a SEQPACKET socket that speaks the same. `fd` is
+ * the channel's from here on, and closed by a failure as by the end. NULL with errno set. */
+struct channel *cuse_open(int fd, const struct cuse_setup *setup,
+                          const struct channel_options *options, void *owner);
+
+/* --- fileview.c: a channel that is a FUSE file system, with a file for each store -------------- */
+#define VIEW_TEXT 2  /* the node of the text that Python makes; the directory is 1 */
+#define VIEW_FIRST 3 /* of the first store's file; the others follow in order */
+struct fileview_file {
+    const char *name;
+    struct store *store; /* held by the view */
+};
+struct fileview_setup {
+    const struct fileview_file *files;
+    uint32_t n_files;
+    const char *text_name; /* NULL: no text */
+    const char *directory; /* where it is mounted; NULL: nowhere */
+    struct budget *budget; /* what statfs tells; held by the view */
+    uint32_t uid, gid;     /* of everything */
+    uint32_t mode;         /* of the stores' files: permission bits */
+};
+/* Serves files on `fd`, which is mounted already or a SEQPACKET socket that speaks the same; the
+ * channel owns it, on failure too. NULL with errno set. Of its calls, OPEN RELEASE IOCTL RESIZE
+ * REMOVE name their `node`; they are run one at a time. OPEN gives every file a handle. */
+struct channel *fileview_open(int fd, const struct fileview_setup *setup,
+                              const struct channel_options *options, void *owner);
+/* The stores no longer tell the view of changes. Before channel_close, while calls are answered. */
+void fileview_forget(struct channel *channel);
+/* mount(2) and umount2(2), for who may. Options: of a fuse mount, "fd=" among them. */
+int fileview_mount(const char *directory, const char *options);
+int fileview_unmount(const char *directory, bool lazy);
+
+/* cdef: end */
+
+#endif

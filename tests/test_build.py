@@ -1,0 +1,143 @@
+"""The build of the extension: what stops it, what it says then, and what an sdist makes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = (
+    "sudo apt install gcc libc6-dev pkg-config libfuse3-dev python3-dev",
+    "sudo dnf install gcc glibc-devel pkgconf-pkg-config fuse3-devel python3-devel",
+    "sudo pacman -S --needed gcc pkgconf fuse3",
+)
+
+
+@pytest.fixture
+def build() -> ModuleType:
+    """A fresh cuse_scullv/_build.py, which the package itself never imports."""
+    spec = importlib.util.spec_from_file_location("_build", ROOT / "cuse_scullv" / "_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_build(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "--name"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+def assert_stopped(done: subprocess.CompletedProcess[str], problem: str) -> None:
+    assert done.returncode != 0
+    assert f"cuse-scullv: {problem}" in done.stderr
+    for command in COMMANDS:
+        assert command in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_libfuse_the_build_says_what_to_type() -> None:
+    done = run_build(PKG_CONFIG_LIBDIR="/nowhere", PKG_CONFIG_PATH="/nowhere")
+    assert_stopped(done, "no libfuse3 >= 3.14: pkg-config does not know 'fuse3'")
+
+
+def test_without_pkg_config_the_build_says_what_to_type() -> None:
+    assert_stopped(run_build(PKG_CONFIG="/nowhere/pkg-config"), "no pkg-config:")
+
+
+def test_without_a_compiler_the_build_says_what_to_type() -> None:
+    assert_stopped(run_build(CC="/nowhere/cc"), "no C compiler: '/nowhere/cc' is not on PATH")
+
+
+def test_an_old_libfuse_stops_the_build(tmp_path: Path) -> None:
+    old = tmp_path / "pkg-config"
+    old.write_text("#!/bin/sh\necho 3.10.5\n")
+    old.chmod(0o755)
+    problem = "libfuse3 3.10.5 is too old: 3.14 or later is needed"
+    assert_stopped(run_build(PKG_CONFIG=str(old)), problem)
+
+
+def test_a_header_without_marks_is_refused(build: ModuleType, tmp_path: Path) -> None:
+    header = tmp_path / "scullv.h"
+    header.write_text("int f(void);\n/* cdef: begin */\n")
+    with pytest.raises(SystemExit, match="lacks the marks"):
+        build.cdef_text(header)
+
+
+def test_the_cdef_is_what_stands_between_the_marks(build: ModuleType, tmp_path: Path) -> None:
+    header = tmp_path / "scullv.h"
+    header.write_text(
+        "x\n/* cdef: begin */\nint f(void);\nSCULLV_PYTHON int g(void);\n/* cdef: end */\ny\n"
+    )
+    assert build.cdef_text(header) == '\nint f(void);\nextern "Python+C" int g(void);\n'
+
+
+@pytest.mark.parametrize(("setting", "expected"), [("1", True), ("0", False)])
+def test_warnings_are_errors_only_where_asked(
+    build: ModuleType, monkeypatch: pytest.MonkeyPatch, setting: str, expected: bool
+) -> None:
+    monkeypatch.setenv("CUSE_SCULLV_WERROR", setting)
+    assert ("-Werror" in build.compile_flags()) is expected
+
+
+def test_outside_a_checkout_warnings_are_no_errors(
+    build: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CUSE_SCULLV_WERROR", raising=False)
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    assert "-Werror" not in build.compile_flags()
+    (tmp_path / ".git").mkdir()
+    assert "-Werror" in build.compile_flags()
+
+
+@pytest.mark.timeout(600)
+def test_an_sdist_makes_a_wheel_that_imports(tmp_path: Path) -> None:
+    def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    metadata = ("egg_info", "--egg-base", str(tmp_path))
+    run(sys.executable, "setup.py", "-q", *metadata, "sdist", "-d", tmp_path, cwd=ROOT)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+        tar.extractall(tmp_path / "source")
+    assert {"LICENSE", "csrc/scullv.h", "tools/setup", "tools/guest.d/init.c"} <= names
+    assert not [name for name in names if name.endswith((".so", ".o", ".pyc"))]
+    (source,) = (tmp_path / "source").iterdir()
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
+    options = ("--no-build-isolation", "--no-deps", "--no-index", "-w", str(tmp_path))
+    run(*pip, "wheel", *options, ".", cwd=source)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(tmp_path / "installed")
+    assert (tmp_path / "installed" / "cuse_scullv" / "py.typed").exists()
+    script = "import cuse_scullv._native as n; print(n.__file__, bool(n.lib))"
+    said = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(tmp_path / "installed"))
+    assert said.startswith(str(tmp_path / "installed"))
+    assert said.endswith("True\n")
