@@ -1,0 +1,12 @@
+"""From C's 0/-errno to OSError, in one place."""
+
+from __future__ import annotations
+
+import os
+
+
+def check(result: int, what: str | None = None) -> int:
+    """`result` as it is when 0 or more; a negative errno raises OSError, on the file `what`."""
+    if result < 0:
+        raise OSError(-result, os.strerror(-result), what)
+    return result

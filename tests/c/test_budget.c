@@ -1,0 +1,78 @@
+#include "helper.h"
+
+#include "budget.h"
+
+static void a_charge_past_the_allowance_fails_and_changes_nothing(void **state)
+{
+    (void)state;
+    struct budget *budget = budget_new(1000);
+    assert_true(budget_charge(budget, BUDGET_REGIONS, 600));
+    assert_false(budget_charge(budget, BUDGET_REGIONS, 401));
+    assert_int_equal(budget_used(budget), 600);
+    assert_true(budget_charge(budget, BUDGET_REGIONS, 400));
+    assert_false(budget_charge(budget, BUDGET_REGIONS, 1));
+    budget_uncharge(budget, BUDGET_REGIONS, 1000);
+    assert_int_equal(budget_used(budget), 0);
+    assert_false(budget_charge(budget, BUDGET_REGIONS, UINT64_MAX));
+    budget_free(budget);
+}
+
+static void kinds_do_not_share_their_allowance(void **state)
+{
+    (void)state;
+    struct budget *budget = budget_new(MIB);
+    assert_true(budget_charge(budget, BUDGET_REGIONS, MIB));
+    assert_true(budget_charge(budget, BUDGET_INDEX, 1));
+    assert_true(budget_charge(budget, BUDGET_WARM, 1));
+    assert_int_equal(budget_used(budget), MIB);
+    budget_free(budget);
+}
+
+static void the_index_has_a_floor_and_a_share(void **state)
+{
+    (void)state;
+    struct budget *none = budget_new(0);
+    assert_true(budget_charge(none, BUDGET_INDEX, 4 * MIB));
+    assert_false(budget_charge(none, BUDGET_INDEX, 1));
+    budget_free(none);
+    struct budget *large = budget_new(8 * GIB);
+    assert_true(budget_charge(large, BUDGET_INDEX, GIB + 4 * MIB));
+    assert_false(budget_charge(large, BUDGET_INDEX, 1));
+    budget_free(large);
+}
+
+static void warm_memory_is_at_most_eight_megabytes_and_the_limit(void **state)
+{
+    (void)state;
+    struct budget *small = budget_new(MIB);
+    assert_false(budget_charge(small, BUDGET_WARM, MIB + 1));
+    assert_true(budget_charge(small, BUDGET_WARM, MIB));
+    budget_free(small);
+    struct budget *large = budget_new(UINT64_MAX);
+    assert_true(budget_charge(large, BUDGET_WARM, 8 * MIB));
+    assert_false(budget_charge(large, BUDGET_WARM, 1));
+    budget_free(large);
+}
+
+static void it_lives_as_long_as_somebody_holds_it(void **state)
+{
+    (void)state;
+    struct budget *budget = budget_new(5);
+    budget_hold(budget);
+    budget_free(budget);
+    assert_int_equal(budget_max(budget), 5);
+    budget_free(budget);
+    budget_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_charge_past_the_allowance_fails_and_changes_nothing),
+        cmocka_unit_test(kinds_do_not_share_their_allowance),
+        cmocka_unit_test(the_index_has_a_floor_and_a_share),
+        cmocka_unit_test(warm_memory_is_at_most_eight_megabytes_and_the_limit),
+        cmocka_unit_test(it_lives_as_long_as_somebody_holds_it),
+    };
+    return RUN_ALL(tests);
+}
