@@ -1,0 +1,33 @@
+/* channel: worker threads on a libfuse session. See channel.c. */
+#ifndef CHANNEL_H
+#define CHANNEL_H
+
+#include <fuse_lowlevel.h>
+
+#include "call.h"
+#include "request.h"
+
+struct channel_setup {
+    struct fuse_session *session; /* its fd is ours; owned by the channel from channel_start on */
+    int fd;
+    enum request_kind kind; /* which requests are answered in C */
+    size_t payload_max;     /* largest WRITE, bytes */
+    const struct channel_options *options;
+    void *owner; /* for python_call */
+    /* Called once by channel_close when no worker is left, before the session is destroyed. */
+    void (*ended)(void *arg);
+    void *arg;
+};
+/* The session's userdata must be what channel_new returned: make the channel, then the session,
+ * then start. NULL: no memory. */
+struct channel *channel_new(void);
+int channel_start(struct channel *channel, const struct channel_setup *setup);
+void channel_discard(struct channel *channel); /* of one that was not started */
+/* The first reply has gone out: 0 ready, or -errno. Wakes channel_wait_ready. */
+void channel_set_ready(struct channel *channel, int status);
+void channel_run(struct channel *channel, struct call *call); /* call.c's way in */
+bool channel_is_caller(const struct channel *channel); /* on the thread that runs its calls? */
+void *channel_arg(const struct channel *channel);             /* setup->arg */
+void *channel_owner(const struct channel *channel);           /* setup->owner */
+
+#endif
