@@ -1,0 +1,49 @@
+"""Character devices in Python: a binding of CUSE, character devices in user space.
+
+    from cuse_scullv import cuse
+
+    class Hello(cuse.Device):
+        def read(self, file, size):
+            return b"hello\\n"[:size]
+
+    cuse.serve(Hello("hello"))      # /dev/hello, until Ctrl-C
+
+See docs/cuse.md for a tutorial. Drivers are tested without CUSE by `cuse_scullv.cuse.testing`.
+"""
+
+from __future__ import annotations
+
+from .caller import Caller
+from .channel import Channel
+from .condition import Condition, sleep
+from .device import DataPathDevice, Device
+from .errors import DeviceError
+from .file import File
+from .host import Availability, Status, availability
+from .ioctl import IO, IOR, IOW, IOWR, Command, IoctlReply, IoctlRequest, ioctl
+from .serve import serve
+from .workers import Workers
+
+__all__ = [
+    "IO",
+    "IOR",
+    "IOW",
+    "IOWR",
+    "Availability",
+    "Caller",
+    "Channel",
+    "Command",
+    "Condition",
+    "DataPathDevice",
+    "Device",
+    "DeviceError",
+    "File",
+    "IoctlReply",
+    "IoctlRequest",
+    "Status",
+    "Workers",
+    "availability",
+    "ioctl",
+    "serve",
+    "sleep",
+]

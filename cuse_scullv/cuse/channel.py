@@ -1,0 +1,211 @@
+"""Channel: a device being served: its CUSE channel, its session, its node."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from cuse_scullv._native import ffi, lib
+
+from . import node as node_module
+from .device import DataPathDevice, Device
+from .errors import DeviceError
+from .host import open_cuse
+from .node import Node
+from .session import Session
+from .upcall import owner
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from cuse_scullv._native import CData
+
+logger = logging.getLogger("cuse_scullv.cuse")
+
+READY_S = 30.0
+"""How long the kernel may take to make a device, seconds; it needs milliseconds."""
+GRACE_S = 1.0
+"""How long handlers may take to end when the device is closed, seconds."""
+
+_names_lock = threading.Lock()
+_names: set[str] = set()  # under _names_lock: of the nodes that this process serves
+_lost: list[Any] = []  # what threads that never ended may still use
+
+
+class Channel:
+    """Serves `device` from start() to close(); a context manager does both.
+
+        with cuse.Channel(Rot13("rot13")):
+            ...                                 # /dev/rot13 is there
+
+    Methods may be called from any thread, but not from a handler of the device.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        fd: int | None = None,
+        workers: Workers | None = None,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        """`fd`: in place of an open /dev/cuse, a SEQPACKET socket with a kernel or a
+        `testing.FakeKernel` at its other end; it is the channel's from start() on. A socket
+        makes no node. `on_end` is called, on some thread, when the channel ended by itself: it was
+        aborted through /sys/class/cuse/NAME/abort, or the other end was closed."""
+        self.device = device
+        self.workers = workers or Workers()
+        self._on_end = on_end
+        self._fd = fd
+        self._has_node = fd is None or not stat.S_ISSOCK(os.fstat(fd).st_mode)
+        self._node: Node | None = None
+        self._session: Session | None = None
+        self._owner: CData = None  # keeps the session's handle
+        self._channel: CData = None
+        self._ready = False
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Channel:
+        self.start()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "serving" if self._channel else "closed"
+        return f"<cuse.Channel of {self.device.name!r}, {state}>"
+
+    @property
+    def path(self) -> Path | None:
+        """Of the node; None if there is none."""
+        return self._node.path if self._node is not None else None
+
+    @property
+    def ended(self) -> bool:
+        """The channel ended by itself; close() is still to be called."""
+        return self._ended.is_set()
+
+    @property
+    def requests(self) -> int:
+        """Reads and writes that were answered in C."""
+        return lib.channel_requests(self._channel) if self._channel else 0
+
+    def start(self) -> None:
+        """Begins to serve. DeviceError: no CUSE here, the name is taken, the device is served
+        already; its message says what to do."""
+        if self._channel:
+            raise DeviceError(errno.EBUSY, f"{self!r} is started already")
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._close_fd)
+            if self._has_node:
+                self._take_name(undo)
+            self._session = Session(self.device, self.workers.callers, self._hung_up)
+            undo.callback(self._session.finish)
+            undo.callback(self._session.stop, 0)
+            if self._fd is None:
+                self._fd = open_cuse()
+            self._open(self._session)
+            undo.pop_all()
+
+    def _take_name(self, undo: contextlib.ExitStack) -> None:
+        name = self.device.name
+        self._node = Node(self.device)
+        with _names_lock:
+            if name in _names:
+                raise DeviceError(
+                    errno.EEXIST,
+                    f"this process serves a device {name!r} already: take another name",
+                )
+            _names.add(name)
+        undo.callback(_names.discard, name)
+        self._node.check_free()
+
+    def _open(self, session: Session) -> None:
+        device = self.device
+        name = ffi.new("char[]", os.fsencode(device.name))
+        setup = ffi.new("struct cuse_setup *")
+        setup.name = name
+        setup.major, setup.minor = device.major, device.minor
+        setup.unrestricted = device.unrestricted
+        setup.data_path = isinstance(device, DataPathDevice)
+        self._owner = owner(session)
+        fd, self._fd = self._fd, None  # C closes it, also where it fails
+        assert fd is not None
+        channel = lib.cuse_open(fd, setup, self.workers.options(), self._owner)
+        if not channel:
+            code = ffi.errno
+            raise DeviceError(code, f"no session for {device.name!r}: {os.strerror(code)}")
+        self._channel = channel
+
+    def _close_fd(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def wait_ready(self, timeout: float = READY_S) -> None:
+        """Returns when clients can open the device. DeviceError: EEXIST, the name or the number
+        is taken; ETIMEDOUT, it took more than `timeout` seconds; and those of the node."""
+        if self._ready:
+            return
+        deadline = time.monotonic() + timeout
+        code = -lib.channel_wait_ready(self._channel, int(timeout * 1000))
+        if code:
+            raise self._refused(code, timeout)
+        if self._node is not None:
+            self._node.appear(max(0.1, deadline - time.monotonic()))
+        self._ready = True
+
+    def _refused(self, code: int, timeout: float) -> DeviceError:
+        device = self.device
+        path = node_module.DEV / device.name
+        if code == errno.EEXIST and device.major:
+            return DeviceError(
+                code,
+                f"the kernel refused {path}: another driver has that name, or the number"
+                f" {device.major}:{device.minor}; take others, or major 0",
+            )
+        if code == errno.EEXIST:
+            return node_module.taken(path)
+        if code == errno.ETIMEDOUT:
+            return DeviceError(code, f"the kernel has not taken {path} within {timeout:g} s")
+        return DeviceError(code, f"the channel of {path} ended: {os.strerror(code)}")
+
+    def close(self, grace: float = GRACE_S) -> None:
+        """Ends the device. Handlers under way are cancelled and have `grace` seconds to end; files
+        that clients still have open are released. What a client does then is ENODEV or ENOTCONN."""
+        channel, self._channel = self._channel, None
+        session = self._session
+        if not channel or session is None:
+            return
+        session.stop(grace)
+        if lib.channel_close(channel, int(grace * 1000)) == -errno.EBUSY:
+            logger.error("%s: a handler hangs; its thread is left behind", self.device.name)
+            _lost.append(self._owner)
+        if self._node is not None:
+            self._node.remove()
+            with _names_lock:
+                _names.discard(self.device.name)
+        session.finish()
+
+    def _hung_up(self) -> None:
+        self._ended.set()
+        if self._on_end is not None:
+            self._on_end()

@@ -1,0 +1,186 @@
+"""Device: a character device, and what it does with what clients ask of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from .errors import DeviceError
+from .file import File
+from .ioctl import Declared, IoctlRequest, declared_in
+
+if TYPE_CHECKING:
+    from cuse_scullv._native import CData
+
+    from .session import Session
+
+Buffer: TypeAlias = "bytes | bytearray | memoryview"
+"""What a read may return; anything else that has the buffer protocol and is contiguous does too."""
+
+NAME_MAX = 63
+"""Bytes of a device's name."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+@#-]*")
+
+
+def check_name(name: str) -> str:
+    """`name`, if a node of /dev may be called so. Raises DeviceError, EINVAL."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > NAME_MAX:
+        raise DeviceError(
+            errno.EINVAL,
+            f"{name!r} is no name for a device: take 1 to {NAME_MAX} letters, digits and"
+            " _ . : + @ # -, a letter or digit first",
+        )
+    return name
+
+
+class Device:
+    """A character device. Subclass it and define the methods that it has, or pass functions:
+
+        Device("rot13", read=read, write=write)
+
+    A method may be `def`, and then runs on a thread of its own (as many at once as
+    `Workers.callers`; it may block), or `async def`, and then runs on the one asyncio loop of the
+    process (it must not block). Methods of one device run concurrently: guard what they share.
+
+    What a method raises is what the client gets: an OSError's errno, which for BlockingIOError,
+    InterruptedError, PermissionError, TimeoutError and their like may be left out. Any other
+    exception, and a value of the wrong type or length, is EIO to the client and an error with the
+    method's name in the log `cuse_scullv`; the device lives on.
+
+    A method that the device does not have answers as a kernel driver without it: open succeeds,
+    read and write are EINVAL, ioctl is ENOTTY, poll is always ready.
+    """
+
+    _ioctls: ClassVar[dict[int, Declared]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        table: dict[int, Declared] = {}
+        for base in reversed(cls.__mro__[1:]):
+            table |= base.__dict__.get("_ioctls", {})
+        cls._ioctls = table | declared_in(dict(cls.__dict__))
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        major: int = 0,
+        minor: int = 0,
+        mode: int = 0o660,
+        owner: str | int | None = None,
+        group: str | int | None = None,
+        unrestricted: bool = False,
+        timeout: float | None = None,
+        **methods: Callable[..., Any],
+    ) -> None:
+        """`name`: of the node, below /dev. `major`: 0 is the kernel's choice, of `minor` as well.
+
+        `mode`, `owner`, `group`: of the node; None leaves what it is made with (root).
+        `unrestricted`: ioctls may name any memory of the client (`IoctlRequest.fetch`); else the
+        kernel copies what the command's number says, which is all that most devices need.
+        `timeout`: seconds until a method has to be done; the client gets ETIMEDOUT then, and what
+        the method returns later is dropped. None: it may wait for ever, as a blocking read does.
+        `methods`: plain functions for open, release, read, readinto, write, ioctl, poll.
+
+        Raises DeviceError (EINVAL) for a bad name or number, TypeError for a method unheard of.
+        """
+        self.name = check_name(name)
+        if not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
+            raise DeviceError(
+                errno.EINVAL,
+                f"no device number {major}:{minor}: take a major of 0 to 4095, a minor to 1048575",
+            )
+        if not 0 <= mode <= 0o777:
+            raise DeviceError(errno.EINVAL, f"no mode {mode:#o}: take 0o000 to 0o777, as 0o660")
+        if timeout is not None and timeout <= 0:
+            raise DeviceError(errno.EINVAL, f"no timeout {timeout}: take seconds above 0, or None")
+        self.major, self.minor = major, minor
+        self.mode, self.owner, self.group = mode, owner, group
+        self.unrestricted = unrestricted
+        self.timeout = timeout
+        self._session: Session | None = None  # while a channel serves the device
+        for method, function in methods.items():
+            if method not in METHODS:
+                raise TypeError(f"a device has no method {method!r}; it has {', '.join(METHODS)}")
+            setattr(self, method, function)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self.name!r}>"
+
+    # Declared as returning Any where both a value and an awaitable of it will do: so that
+    # subclasses may say exactly what they return, and be `async def`.
+
+    def open(self, file: File) -> Any:
+        """A client opens the device; what is returned is kept as `file.state`."""
+
+    def release(self, file: File) -> Any:
+        """The last descriptor of an open file was closed, or the device goes away. Called once for
+        each open that succeeded. What it raises no client sees; it is logged."""
+
+    def read(self, file: File, size: int) -> Any:
+        """Up to `size` bytes (at most 131,072: longer reads come in parts, and a part that is not
+        full ends the read); b"" is the end of file. Returns bytes or another buffer, which is not
+        copied."""
+        raise _oserror(errno.EINVAL)
+
+    def readinto(self, file: File, buffer: memoryview) -> Any:
+        """read without making a bytes object: fills `buffer` from its start, and returns how many
+        bytes of it are the answer. Defined, it stands in for read. `buffer` holds old bytes of this
+        device, and is valid until the method returns."""
+        raise _oserror(errno.EINVAL)
+
+    def write(self, file: File, data: memoryview) -> Any:
+        """The client writes 1 to 131,072 bytes (longer writes come in parts). Returns how many were
+        taken, None for all. `data` may be kept."""
+        raise _oserror(errno.EINVAL)
+
+    def ioctl(self, file: File, request: IoctlRequest) -> Any:
+        """An ioctl: an IoctlReply, or the int that ioctl(2) returns (None is 0).
+
+        This one looks the command up among the methods under `@cuse.ioctl`. Define it instead for
+        all commands raw, and call super().ioctl(file, request) for the declared ones."""
+        declared = self._ioctls.get(request.cmd)
+        if declared is None:
+            raise _oserror(errno.ENOTTY)
+        return declared.call(getattr(self, declared.name), file, request)
+
+    def poll(self, file: File) -> Any:
+        """The events of select.POLLIN, POLLOUT, … that are so now. A device that has this method
+        calls notify() whenever an event becomes so."""
+        raise _oserror(errno.ENOSYS)
+
+    def notify(self) -> None:
+        """Wakes who polls any open file of the device: they ask poll() again. Any thread."""
+        session = self._session
+        if session is not None:
+            session.notify_all()
+
+
+METHODS = ("open", "release", "read", "readinto", "write", "ioctl", "poll")
+
+
+class DataPathDevice(Device):
+    """A device whose reads and writes are answered in C: scullv's. Not for general use."""
+
+    @abstractmethod
+    def handle(self, file: File) -> CData:
+        """The `struct handle *` that answers this open file's reads and writes. Asked once, after
+        open(); the channel frees it after release."""
+
+
+def _oserror(code: int) -> OSError:
+    return OSError(code, os.strerror(code))
+
+
+def overrides(device: Device, method: str) -> bool:
+    """Whether the device has a `method` of its own, or was given one."""
+    if method in vars(device):
+        return True
+    return getattr(type(device), method) is not getattr(Device, method)
+
+
+Handler: TypeAlias = Callable[..., "Any | Awaitable[Any]"]

@@ -1,0 +1,56 @@
+"""ClientMemory: the memory of a fake kernel's client, and pointers to nowhere."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+
+class Bad:
+    """A pointer to no memory of the client: the kernel says EFAULT."""
+
+    def __repr__(self) -> str:
+        return "BAD"
+
+
+BAD: Final = Bad()
+
+
+class ClientMemory:
+    """The memory of the client, for ioctls that follow pointers."""
+
+    _PAGE = 4096
+
+    def __init__(self) -> None:
+        self._areas: dict[int, bytearray] = {}
+        self._next = 0x7F00_0000_0000
+
+    def alloc(self, content: bytes | int) -> int:
+        """The address of a new area that holds `content`, or so many zero bytes."""
+        area = bytearray(content)
+        address = self._next
+        # A guard page between areas: running off the end of one is EFAULT, as in life.
+        self._next += (len(area) // self._PAGE + 2) * self._PAGE
+        self._areas[address] = area
+        return address
+
+    def read(self, address: int, length: int) -> bytes:
+        """The bytes at `address`. OSError EFAULT where there are none."""
+        area, offset = self._find(address, length)
+        return bytes(area[offset : offset + length])
+
+    def write(self, address: int, data: bytes) -> None:
+        """Stores `data` at `address`. OSError EFAULT where there is no memory."""
+        area, offset = self._find(address, len(data))
+        area[offset : offset + len(data)] = data
+
+    def _find(self, address: int, length: int) -> tuple[bytearray, int]:
+        for base, area in self._areas.items():
+            if base <= address and address + length <= base + len(area):
+                return area, address - base
+        raise oserror(errno.EFAULT)
+
+
+def oserror(code: int) -> OSError:
+    return OSError(code, os.strerror(code))

@@ -1,0 +1,77 @@
+"""File: a client's open file on a device."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .caller import Caller
+from .request import Request, current
+
+if TYPE_CHECKING:
+    from .device import Device
+    from .session import Session
+
+
+class File:
+    """An open file description: what open(2) made, shared by dup and fork.
+
+    Several requests of one file may be under way at once, on several threads.
+    """
+
+    __slots__ = ("_number", "_session", "device", "flags", "state")
+
+    def __init__(self, device: Device, flags: int, session: Session) -> None:
+        self.device = device
+        self.flags = flags
+        """As of open(2), but O_CREAT, O_EXCL, O_NOCTTY and O_TRUNC, which the kernel keeps; each
+        read and write brings them up to date (a client may change O_NONBLOCK by fcntl)."""
+        self.state: Any = None
+        """What the device's open() returned."""
+        self._session = session
+        self._number = 0  # of the open file in its channel; 0: not open yet
+
+    def __repr__(self) -> str:
+        return f"<cuse.File {self._number} of {self.device.name!r}, flags {self.flags:#o}>"
+
+    @property
+    def readable(self) -> bool:
+        """The file is open for reading. The kernel refuses other reads itself, with EBADF."""
+        return self.flags & os.O_ACCMODE in (os.O_RDONLY, os.O_RDWR)
+
+    @property
+    def writable(self) -> bool:
+        """The file is open for writing."""
+        return self.flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR)
+
+    @property
+    def nonblocking(self) -> bool:
+        """The client wants EAGAIN (BlockingIOError) rather than to wait: O_NONBLOCK is set."""
+        return bool(self.flags & os.O_NONBLOCK)
+
+    @property
+    def caller(self) -> Caller:
+        """Who made the request that the running handler is at: not always who opened the file.
+
+        RuntimeError outside a handler, and in threads that a handler has started."""
+        request = self._request()
+        return Caller(request.pid, request.uid, request.gid)
+
+    @property
+    def interrupted(self) -> bool:
+        """The client of the running handler no longer waits: a signal hit it, the device's
+        `timeout` is over, or the device goes away. For handlers that look now and then;
+        `Condition` and `sleep` end by themselves. RuntimeError as of `caller`."""
+        return self._request().cancelled != 0
+
+    def notify(self) -> None:
+        """Wakes who polls this file (poll, select, epoll): they ask the device's poll() again.
+
+        Any thread; not needed from within poll()."""
+        self._session.notify(self)
+
+    def _request(self) -> Request:
+        request = current.get()
+        if request is None or request.file is not self:
+            raise RuntimeError("there is a caller only while a handler of this file runs")
+        return request

@@ -1,0 +1,291 @@
+"""ioctls: numbers (IOWR …), requests and replies, and the @ioctl decorator with typed arguments.
+
+A command's number says its direction and size (asm-generic/ioctl.h), and the kernel copies exactly
+that many bytes in and out: so does `Command`, which knows the type as well and packs it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+if TYPE_CHECKING:
+    from .file import File
+
+Type: TypeAlias = "type[ctypes._CData] | str | struct.Struct | int"
+"""Of an argument: a ctypes type, a format of the struct module, or a number of raw bytes."""
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+_SIZE_LIMIT = 1 << 14  # _IOC_SIZEBITS
+_NONE, _WRITE, _READ = 0, 1, 2  # of the command's direction, as the client sees it
+
+
+class ArgumentError(TypeError):
+    """A declared handler returned what its command's type cannot hold."""
+
+
+class Retry(BaseException):
+    """Ends a handler so that the kernel comes again with more of the client's memory.
+
+    Not an Exception: a handler's `except Exception` shall not stop it."""
+
+
+class Command(int):
+    """An ioctl command: an int (32 bits, as clients pass it) that knows its argument's type."""
+
+    direction: int
+    size: int
+    type: Type | None
+
+    def __new__(cls, direction: int, magic: str | int, number: int, type: Type | None) -> Command:
+        """Raises ValueError for what does not fit in a command's fields."""
+        letter = ord(magic) if isinstance(magic, str) else magic
+        size = 0 if type is None else size_of(type)
+        if not 0 <= letter <= 255 or not 0 <= number <= 255:
+            raise ValueError(f"ioctl magic {magic!r} and number {number} must each fit in a byte")
+        if size >= _SIZE_LIMIT:
+            raise ValueError(f"an ioctl argument has at most {_SIZE_LIMIT - 1} bytes, not {size}")
+        self = super().__new__(cls, direction << 30 | size << 16 | letter << 8 | number)
+        self.direction, self.size, self.type = direction, size, type
+        return self
+
+    def __repr__(self) -> str:
+        return f"{('IO', 'IOW', 'IOR', 'IOWR')[self.direction]}({int(self):#x})"
+
+    @property
+    def takes(self) -> bool:
+        """The client's bytes come in."""
+        return bool(self.direction & _WRITE)
+
+    @property
+    def gives(self) -> bool:
+        """Bytes go out to the client."""
+        return bool(self.direction & _READ)
+
+
+def IO(magic: str | int, number: int) -> Command:  # noqa: N802 - the kernel's names
+    """_IO: no memory; the argument is an int that the handler gets by value."""
+    return Command(_NONE, magic, number, None)
+
+
+def IOR(magic: str | int, number: int, type: Type) -> Command:  # noqa: N802
+    """_IOR: the client reads; the handler returns a value of `type`."""
+    return Command(_READ, magic, number, type)
+
+
+def IOW(magic: str | int, number: int, type: Type) -> Command:  # noqa: N802
+    """_IOW: the client writes; the handler gets a value of `type`."""
+    return Command(_WRITE, magic, number, type)
+
+
+def IOWR(magic: str | int, number: int, type: Type) -> Command:  # noqa: N802
+    """_IOWR: the handler gets a value of `type` and returns one."""
+    return Command(_READ | _WRITE, magic, number, type)
+
+
+def size_of(type: Type) -> int:
+    """Bytes of a value of `type`. TypeError, or struct.error for a bad format."""
+    if isinstance(type, int):
+        return type
+    if isinstance(type, str):
+        return struct.calcsize(type)
+    if isinstance(type, struct.Struct):
+        return type.size
+    return ctypes.sizeof(type)
+
+
+def unpack(type: Type, data: bytes) -> Any:
+    """The value that `data` hold: bytes for a number of raw bytes, a ctypes structure or array as
+    itself, a simple ctypes type as its value, a struct format as a tuple, or as its only item."""
+    if isinstance(type, int):
+        return data
+    if isinstance(type, (str, struct.Struct)):
+        values = struct.unpack(type, data) if isinstance(type, str) else type.unpack(data)
+        return values[0] if len(values) == 1 else values
+    # typeshed gives from_buffer_copy to a metaclass that it keeps to itself.
+    value = cast(Any, type).from_buffer_copy(data)
+    return value.value if isinstance(value, ctypes._SimpleCData) else value
+
+
+def pack(type: Type, value: Any) -> bytes:
+    """The bytes of `value`, the other way round. ArgumentError where it does not fit."""
+    if isinstance(type, int):
+        if not isinstance(value, (bytes, bytearray, memoryview)) or len(value) != type:
+            raise ArgumentError(f"{_short(value)} is not {type} bytes")
+        return bytes(value)
+    if isinstance(type, (str, struct.Struct)):
+        values = value if isinstance(value, tuple) else (value,)
+        try:
+            return struct.pack(type, *values) if isinstance(type, str) else type.pack(*values)
+        except struct.error as error:
+            raise ArgumentError(f"{_short(value)} does not fit the format: {error}") from error
+    if isinstance(value, type):
+        return bytes(value)
+    if not issubclass(type, ctypes._SimpleCData):
+        raise ArgumentError(f"{_short(value)} is no {type.__name__}")
+    try:
+        packed = type(value)
+    except TypeError as error:
+        raise ArgumentError(f"{_short(value)} is no {type.__name__}: {error}") from error
+    # ctypes cuts an integer that is too wide, without a word.
+    if isinstance(value, int) and packed.value != value:
+        raise ArgumentError(f"{value} does not fit in {type.__name__}")
+    return bytes(packed)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@dataclass(slots=True)
+class IoctlRequest:
+    """An ioctl as it reached the server."""
+
+    cmd: int
+    """The command, 32 bits, unsigned."""
+    arg: int
+    """The argument: a value for `IO` commands, else the address of the client's memory."""
+    data: bytes = b""
+    """What the kernel copied in: `_IOC_SIZE` bytes if the command has `_IOC_WRITE`, else none."""
+    out_size: int = 0
+    """Bytes that a reply may have: `_IOC_SIZE` if the command has `_IOC_READ`, else 0."""
+    compat: bool = False
+    """The client is a 32-bit program: its long and its pointers have 4 bytes."""
+    unrestricted: bool = False
+    """The device has asked to name the client's memory itself: `fetch` and `reserve` work."""
+    ins: list[tuple[int, int]] = field(default_factory=list, repr=False)
+    outs: list[tuple[int, int]] = field(default_factory=list, repr=False)
+    _fetched: int = 0
+    _reserved: int = 0
+
+    def fetch(self, address: int, length: int) -> bytes:
+        """`length` bytes of the client's memory. Unrestricted devices only (else RuntimeError).
+
+        The kernel hands over only what it was asked for, so the first time this *ends the handler*:
+        the kernel is told, copies, and the handler runs again from its start, to come further. So a
+        handler must do nothing that shows before its last fetch and reserve, and must ask in the
+        same order each time. A bad address is EFAULT to the client, and the handler hears no more
+        of it."""
+        return self._area(self.ins, address, length)
+
+    def reserve(self, address: int, length: int) -> None:
+        """Makes room for `length` bytes of the reply at `address` of the client's memory.
+
+        The reply's data fill the reserved areas in the order they were reserved. As fetch."""
+        self._need_unrestricted()
+        if length == 0:
+            return
+        self.outs.append((address, length))
+        self._reserved += length
+        if self._reserved > self.out_size:
+            raise Retry
+
+    def _area(self, areas: list[tuple[int, int]], address: int, length: int) -> bytes:
+        self._need_unrestricted()
+        if length == 0:
+            return b""
+        areas.append((address, length))
+        start = self._fetched
+        self._fetched += length
+        if self._fetched > len(self.data):
+            raise Retry
+        return self.data[start : self._fetched]
+
+    def _need_unrestricted(self) -> None:
+        if not self.unrestricted:
+            raise RuntimeError("fetch and reserve need Device(unrestricted=True)")
+
+
+@dataclass(frozen=True, slots=True)
+class IoctlReply:
+    """The answer to an ioctl."""
+
+    result: int = 0
+    """What ioctl(2) returns: 0 … 2^31-1. Failures are raised, as OSError."""
+    data: bytes = b""
+    """Copied to the client, at most `out_size` bytes of it."""
+
+
+Result: TypeAlias = "IoctlReply | int | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A method under @ioctl."""
+
+    command: Command
+    name: str
+    raw: bool
+
+    def call(self, handler: Callable[..., Any], file: File, request: IoctlRequest) -> Any:
+        """Runs the handler with its argument unpacked; an IoctlReply, or an awaitable of one."""
+        if self.raw:
+            return handler(file, request)
+        command = self.command
+        if command.type is None:
+            return handler(file, request.arg)
+        data = request.data
+        if request.unrestricted:
+            data = request.fetch(request.arg, command.size) if command.takes else b""
+            if command.gives:
+                request.reserve(request.arg, command.size)
+        if not command.takes:
+            return self.reply(handler(file), None)
+        value = unpack(command.type, data)
+        return self.reply(handler(file, value), value)
+
+    def reply(self, result: Any, argument: Any) -> Any:
+        """The reply for what a handler returned."""
+        if inspect.isawaitable(result):
+            return self._later(result, argument)
+        if isinstance(result, IoctlReply) or not self.command.gives:
+            return result
+        assert self.command.type is not None
+        if result is None and isinstance(argument, (ctypes.Structure, ctypes.Union, ctypes.Array)):
+            result = argument  # changed in place
+        return IoctlReply(0, pack(self.command.type, result))
+
+    async def _later(self, result: Awaitable[Any], argument: Any) -> Any:
+        return self.reply(await result, argument)
+
+
+def ioctl(command: Command, *, raw: bool = False) -> Callable[[Handler], Handler]:
+    """Declares a method as the handler of `command`: `@cuse.ioctl(IOWR("K", 5, Type))`.
+
+    The method is called, and may be `async def`, as
+
+    - `IO`:   `method(file, arg: int) -> int | None`: what ioctl(2) returns; None is 0,
+    - `IOW`:  `method(file, value) -> int | None`,
+    - `IOR`:  `method(file) -> value`,
+    - `IOWR`: `method(file, value) -> value`; None gives a ctypes structure back as it was left.
+
+    Each may return an `IoctlReply` instead, for a result and data. With `raw` the method is
+    `method(file, request: IoctlRequest) -> IoctlReply | int`. A command that no method declares is
+    ENOTTY to the client. TypeError where `command` did not come from IO, IOR, IOW or IOWR."""
+    if not isinstance(command, Command):
+        raise TypeError(f"@ioctl needs IO, IOR, IOW or IOWR(...), not {command!r}")
+
+    def declare(method: Handler) -> Handler:
+        method.__dict__.setdefault("_cuse_ioctls", []).append(
+            Declared(command, method.__name__, raw)
+        )
+        return method
+
+    return declare
+
+
+def declared_in(namespace: dict[str, Any]) -> dict[int, Declared]:
+    """The declarations in the body of one class. TypeError for a command declared twice."""
+    table: dict[int, Declared] = {}
+    for name, value in namespace.items():
+        for declared in getattr(value, "_cuse_ioctls", ()):
+            if declared.command in table:
+                other = table[declared.command].name
+                raise TypeError(f"{declared.command!r} is declared by {other}() and by {name}()")
+            table[declared.command] = Declared(declared.command, name, declared.raw)
+    return table

@@ -1,0 +1,174 @@
+"""Node: the entry of a device in /dev, its owner and mode.
+
+Where /dev is a devtmpfs the kernel makes the node and takes it away; elsewhere (a container, a
+chroot) nobody does, so we make it from the number that sysfs names, and remove what we made.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import stat
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import DeviceError
+
+if TYPE_CHECKING:
+    from .device import Device
+
+DEV = Path("/dev")
+SYS = Path("/sys/class/cuse")
+_POLL_S = 0.005
+
+
+class Node:
+    """/dev/NAME of one device. Raises DeviceError: an owner or group that is not, a name taken."""
+
+    def __init__(self, device: Device, dev: Path = DEV, sys: Path = SYS) -> None:
+        self.path = dev / device.name
+        self._sys = sys / device.name
+        self._mode = device.mode
+        self._uid = uid_of(device.owner)
+        self._gid = gid_of(device.group)
+        self._made: os.stat_result | None = None  # the node, if we made it
+
+    def check_free(self) -> None:
+        """Raises DeviceError (EEXIST) if the name is taken: by a device or by a file."""
+        if self._sys.exists():
+            raise taken(self.path)
+        if os.path.lexists(self.path):
+            raise DeviceError(
+                errno.EEXIST,
+                f"{self.path} exists already and is none of ours: take another name, or if nothing"
+                f" serves it any more, type `rm {self.path}`",
+            )
+
+    def appear(self, timeout: float) -> None:
+        """Waits until the node is there, or makes it; then gives it its owner and mode.
+
+        Raises DeviceError: ETIMEDOUT after `timeout` seconds, EACCES or EPERM."""
+        deadline = time.monotonic() + timeout
+        devtmpfs = _is_devtmpfs(self.path.parent)
+        while not self._is_there():
+            if not devtmpfs and self._make():
+                break
+            if time.monotonic() >= deadline:
+                raise DeviceError(
+                    errno.ETIMEDOUT,
+                    f"{self.path} has not appeared within {timeout:g} s: see `dmesg`, and"
+                    f" `ls -l {self._sys}`",
+                )
+            time.sleep(_POLL_S)
+        try:
+            if self._uid != -1 or self._gid != -1:
+                os.chown(self.path, self._uid, self._gid)
+            self.path.chmod(self._mode)
+        except OSError as error:
+            raise DeviceError(
+                error.errno or errno.EPERM,
+                f"{self.path} cannot be given its owner and mode: {error.strerror}; run this as"
+                " root, or leave the owner, group and mode to a udev rule",
+            ) from error
+
+    def remove(self) -> None:
+        """Takes the node away if we made it, and it is still the one that we made."""
+        made, self._made = self._made, None
+        if made is None:
+            return
+        with suppress(OSError):
+            now = self.path.lstat()
+            if (now.st_ino, now.st_dev, now.st_rdev) == (made.st_ino, made.st_dev, made.st_rdev):
+                self.path.unlink()
+
+    def _number(self) -> int | None:
+        """The device's number, as soon as the kernel says it."""
+        try:
+            major, _, minor = (self._sys / "dev").read_text().strip().partition(":")
+            return os.makedev(int(major), int(minor))
+        except (OSError, ValueError):
+            return None
+
+    def _is_there(self) -> bool:
+        try:
+            found = self.path.lstat()
+        except OSError:
+            return False
+        number = self._number()
+        return stat.S_ISCHR(found.st_mode) and (number is None or found.st_rdev == number)
+
+    def _make(self) -> bool:
+        number = self._number()
+        if number is None:
+            return False
+        try:
+            os.mknod(self.path, stat.S_IFCHR | 0o600, number)
+        except FileExistsError:  # udev was quicker, or it is something else: _is_there tells
+            return False
+        except OSError as error:
+            raise DeviceError(
+                error.errno or errno.EPERM,
+                f"{self.path} cannot be made: {error.strerror}; run this as root, or type"
+                f" `mknod {self.path} c {os.major(number)} {os.minor(number)}` as root",
+            ) from error
+        self._made = self.path.lstat()
+        return True
+
+
+def taken(path: Path) -> DeviceError:
+    """The name of `path` is another CUSE device's."""
+    return DeviceError(
+        errno.EEXIST,
+        f"another server has {path} already: end that one, or take another name",
+    )
+
+
+def _is_devtmpfs(folder: Path) -> bool:
+    """Whether the kernel makes nodes in `folder` by itself."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return False
+    kind = ""
+    for line in lines:  # of mounts on one another the last counts
+        mount, _, rest = line.partition(" - ")
+        if mount.split()[4] == str(folder):
+            kind = rest.split()[0]
+    return kind == "devtmpfs"
+
+
+def uid_of(owner: str | int | None) -> int:
+    if owner is None:
+        return -1
+    if isinstance(owner, str) and not owner.isdecimal():
+        try:
+            return pwd.getpwnam(owner).pw_uid
+        except KeyError:
+            raise DeviceError(
+                errno.EINVAL, f"no user {owner!r}: take a name that `getent passwd` lists, or a uid"
+            ) from None
+    return _id(owner, "uid")
+
+
+def gid_of(group: str | int | None) -> int:
+    if group is None:
+        return -1
+    if isinstance(group, str) and not group.isdecimal():
+        try:
+            return grp.getgrnam(group).gr_gid
+        except KeyError:
+            raise DeviceError(
+                errno.EINVAL, f"no group {group!r}: take a name that `getent group` lists, or a gid"
+            ) from None
+    return _id(group, "gid")
+
+
+def _id(value: str | int, what: str) -> int:
+    number = int(value)
+    if not 0 <= number < 2**32 - 1:
+        raise DeviceError(errno.EINVAL, f"no {what} {number}: take 0 to {2**32 - 2}")
+    return number

@@ -1,0 +1,87 @@
+"""Request: one call of a client on its way through a handler. Inside the binding.
+
+A request is in its session's `pending` until it is answered; whoever pops it from there answers it,
+so it is answered once whatever races (dict.pop is atomic). `current` says which request the running
+handler is at: a context variable, for it is right on threads and in asyncio tasks alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from cuse_scullv._native import Call
+
+    from .file import File
+    from .ioctl import IoctlRequest
+    from .pool import Worker
+
+
+class Wakeable(Protocol):
+    """What a blocked handler sleeps on: Condition's and sleep's way to be interrupted."""
+
+    def wake(self) -> None: ...
+
+
+class Request:
+    """A call in flight. `cancelled` is 0, or the errno that the handler is to end with."""
+
+    __slots__ = (
+        "call",
+        "cancelled",
+        "file",
+        "gid",
+        "handler",
+        "id",
+        "ioctl",
+        "pid",
+        "size",
+        "started",
+        "task",
+        "uid",
+        "waiter",
+        "worker",
+    )
+
+    def __init__(self, call: Call, file: File, handler: str) -> None:
+        self.call = call
+        self.file = file
+        self.handler = handler  # name of the method, for the log
+        # Copied: the call is freed by its answer, which may come from another thread.
+        self.id = call.id
+        self.pid = call.pid
+        self.uid = call.uid
+        self.gid = call.gid
+        self.size = 0  # READ, WRITE: bytes
+        self.cancelled = 0
+        self.started = 0.0  # time.monotonic(); 0: there is no deadline
+        self.waiter: Wakeable | None = None
+        self.task: asyncio.Task[None] | None = None  # of an async handler that has begun
+        self.worker: Worker | None = None  # of the pool, that the handler runs on
+        self.ioctl: IoctlRequest | None = None
+
+    def cancel(self, code: int) -> None:
+        """Makes a blocked handler end with errno `code`. Any thread; the first code counts."""
+        if self.cancelled:
+            return
+        self.cancelled = code
+        # A handler sets `waiter` (`task`) and then looks at `cancelled`: one of us sees the other.
+        waiter = self.waiter
+        if waiter is not None:
+            waiter.wake()
+        task = self.task
+        if task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended with the interpreter
+                task.get_loop().call_soon_threadsafe(task.cancel)
+
+    def check(self) -> None:
+        """Raises the OSError that the handler is to end with, if it is."""
+        if self.cancelled:
+            raise OSError(self.cancelled, os.strerror(self.cancelled))
+
+
+current: ContextVar[Request | None] = ContextVar("cuse_request", default=None)

@@ -1,0 +1,67 @@
+"""serve: serves devices until somebody ends the program."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+
+from .channel import Channel
+from .device import Device
+from .errors import DeviceError
+from .workers import Workers
+
+
+def serve(
+    *devices: Device,
+    workers: Workers | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Serves `devices` until SIGINT or SIGTERM, then ends them all. For the main thread.
+
+    `on_ready` is called when every node can be opened. DeviceError if one cannot be served (none
+    is then), or ended by itself."""
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("serve() needs the main thread, for its signals; elsewhere use Channel")
+    with _wakeup() as (read_fd, wake), ExitStack() as stack:
+        channels = [
+            stack.enter_context(Channel(device, workers=workers, on_end=wake)) for device in devices
+        ]
+        if on_ready is not None:
+            on_ready()
+        os.read(read_fd, 1)
+        for channel in channels:
+            if channel.ended:
+                raise DeviceError(
+                    errno.ENODEV, f"the device {channel.device.name!r} was ended by the kernel"
+                )
+
+
+@contextmanager
+def _wakeup() -> Iterator[tuple[int, Callable[[], None]]]:
+    """A descriptor that can be read once a signal came or the function was called.
+
+    A pipe and no lock: the interpreter writes to it whichever thread the signal hit."""
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(write_fd, False)
+
+    def wake() -> None:
+        os.write(write_fd, b"\0")
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        wake()
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    wakeup_before = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+    try:
+        yield read_fd, wake
+    finally:
+        signal.set_wakeup_fd(wakeup_before)
+        for number, old in before.items():
+            signal.signal(number, old)
+        os.close(read_fd)
+        os.close(write_fd)

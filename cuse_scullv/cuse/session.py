@@ -1,0 +1,372 @@
+"""Session: a device on a channel. An upcall comes in, a handler runs, one reply goes out.
+
+Where a handler runs is settled once for each, when the session is made: `def` on the channel's
+thread that brought the call (no thread is woken in between), `def` with a deadline on a pool
+thread, which can be given up, `async def` on the loop.
+
+State: `pending`, requests not answered yet; `files`, files that are open; both are dicts whose
+single operations are atomic. `_poll_lock` guards the poll handles and is a leaf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import inspect
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from cuse_scullv._native import ffi, lib
+
+from .answer import Answers, Finish, logger
+from .deadline import Deadlines
+from .device import Device, Handler, overrides
+from .errors import DeviceError
+from .file import File
+from .ioctl import IoctlRequest
+from .loop import handler_loop
+from .pool import Pool, Worker
+from .request import Request, current
+
+if TYPE_CHECKING:
+    from cuse_scullv._native import Call
+
+Run: TypeAlias = Callable[..., None]
+"""(request, finish, handler, *arguments): the handler's result goes to finish, or it fails."""
+
+_EARLY_MAX = 256  # interrupts kept for calls that have not come; the rest were answered before
+_FLAG_COMPAT, _FLAG_UNRESTRICTED = 1, 2  # FUSE_IOCTL_COMPAT, FUSE_IOCTL_UNRESTRICTED
+
+
+class Session(Answers):
+    """One device, from the start of its channel to the end."""
+
+    def __init__(self, device: Device, callers: int, on_end: Callable[[], None]) -> None:
+        """`callers`: threads that handlers with a deadline may take. `on_end`: the channel ended
+        by itself. DeviceError (EBUSY) if the device is served already."""
+        super().__init__()
+        if device._session is not None:
+            raise DeviceError(errno.EBUSY, f"the device {device.name!r} object is served already")
+        self.device = device
+        self._on_end = on_end
+        self._closing = False
+        self._early: OrderedDict[int, bool] = OrderedDict()
+        self._poll_lock = threading.Lock()
+        self._polls: dict[int, int] = {}  # under _poll_lock: handle by file number
+        self._deadlines: Deadlines | None = None
+        if device.timeout is not None:
+            self._pool = Pool(callers)
+            self._deadlines = Deadlines(device.timeout, self.pending, self.expire)
+        self._bind()
+        device._session = self
+
+    def _bind(self) -> None:
+        device = self.device
+        self._open, self._run_open = self._way(device.open)
+        self._release, self._run_release = self._way(device.release)
+        into = overrides(device, "readinto")
+        self._read, self._run_read = self._way(_reader(device.readinto) if into else device.read)
+        self._write, self._run_write = self._way(device.write)
+        self._ioctl, self._run_ioctl = self._way(device.ioctl)
+        self._poll, self._run_poll = self._way(device.poll)
+        self._read_name = "readinto" if into else "read"
+        self._has_poll = overrides(device, "poll")
+        kinds: dict[int, Callable[[Call], None]] = {
+            lib.CALL_OPEN: self._on_open,
+            lib.CALL_RELEASE: self._on_release,
+            lib.CALL_READ: self._on_read,
+            lib.CALL_WRITE: self._on_write,
+            lib.CALL_IOCTL: self._on_ioctl,
+            lib.CALL_POLL: self._on_poll,
+            lib.CALL_INTERRUPT: self._on_interrupt,
+            lib.CALL_HANGUP: self._on_hangup,
+        }
+        self._kinds = [kinds.get(kind, self._on_unknown) for kind in range(max(kinds) + 1)]
+
+    def _way(self, handler: Handler) -> tuple[Handler, Run]:
+        if inspect.iscoroutinefunction(handler):
+            return handler, self._run_async
+        return handler, self._run_here if self._pool is None else self._run_pooled
+
+    # --- where handlers run -----------------------------------------------------------------
+
+    def _run_here(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
+        try:
+            result = handler(*args)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, fail() answers
+            self.fail(request, error)
+        else:
+            finish(request, result)
+
+    def _run_pooled(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
+        def job(worker: Worker) -> None:
+            if request.id not in self.pending:  # its deadline passed in the queue
+                return
+            request.worker = worker
+            current.set(request)
+            self._run_here(request, finish, handler, *args)
+
+        assert self._pool is not None
+        self._pool.submit(job)
+
+    def _run_async(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
+        driver = self._drive(request, finish, handler, args)
+        handler_loop().call_soon_threadsafe(_start, driver)
+
+    def _spawn(self, request: Request, awaitable: Any, finish: Finish) -> None:
+        """A `def` handler returned an awaitable, as a functools.partial of an async one does."""
+        self._run_async(request, finish, lambda: awaitable)
+
+    async def _drive(
+        self, request: Request, finish: Finish, handler: Handler, args: tuple[Any, ...]
+    ) -> None:
+        current.set(request)
+        # From here on cancel() reaches the task; what came before shows in `cancelled`.
+        request.task = asyncio.current_task()
+        try:
+            request.check()
+            result = await cast("Awaitable[Any]", handler(*args))
+        except BaseException as error:  # noqa: BLE001 - SystemExit must not end the loop
+            self.fail(request, error)
+        else:
+            finish(request, result)
+        finally:
+            request.task = None
+
+    # --- upcalls ----------------------------------------------------------------------------
+
+    def upcall(self, call: Call) -> None:
+        kind = call.kind
+        try:
+            self._kinds[kind](call)
+        except BaseException:  # noqa: BLE001 - there is nobody above who would catch it
+            logger.critical("%s: a fault of the session itself", self.device.name, exc_info=True)
+            for request in [r for r in list(self.pending.values()) if r.call is call]:
+                if self.pending.pop(request.id, None) is not None:
+                    lib.call_reply_error(call, errno.EIO)
+
+    def _begin(self, call: Call, file: File, handler: str) -> Request | None:
+        """The request of `call`; None: it has been refused, the device is going away."""
+        request = Request(call, file, handler)
+        if self._deadlines is not None:
+            request.started = time.monotonic()
+        self.pending[request.id] = request
+        current.set(request)
+        if self._early and self._early.pop(request.id, False):
+            request.cancel(errno.EINTR)
+        if self._closing and self.pending.pop(request.id, None) is not None:
+            lib.call_reply_error(call, errno.ENODEV)
+            return None
+        return request
+
+    def _on_open(self, call: Call) -> None:
+        file = File(self.device, call.flags, self)
+        request = self._begin(call, file, "open")
+        if request is not None:
+            self._run_open(request, self.finish_open, self._open, file)
+
+    def _on_release(self, call: Call) -> None:
+        number = call.open
+        file = self.files[number]
+        request = self._begin(call, file, "release")
+        if request is None:
+            return  # stop() will do it
+        del self.files[number]
+        self._set_poll(number, 0)
+        self._run_release(request, self.finish_release, self._release, file)
+
+    def _on_read(self, call: Call) -> None:
+        file = self.files[call.open]
+        request = self._begin(call, file, self._read_name)
+        if request is not None:
+            request.size = size = call.size
+            file.flags = call.flags
+            self._run_read(request, self.finish_read, self._read, file, size)
+
+    def _on_write(self, call: Call) -> None:
+        file = self.files[call.open]
+        request = self._begin(call, file, "write")
+        if request is not None:
+            request.size = size = call.data_size
+            file.flags = call.flags
+            # A copy: the handler may keep it, and the call's memory ends with the upcall.
+            data = memoryview(ffi.buffer(call.data, size)[:])
+            self._run_write(request, self.finish_write, self._write, file, data)
+
+    def _on_ioctl(self, call: Call) -> None:
+        file = self.files[call.open]
+        request = self._begin(call, file, "ioctl")
+        if request is not None:
+            flags = call.ioctl_flags
+            size = call.data_size
+            request.ioctl = IoctlRequest(
+                cmd=call.cmd,
+                arg=call.arg,
+                data=ffi.buffer(call.data, size)[:] if size else b"",
+                out_size=call.out_size,
+                compat=bool(flags & _FLAG_COMPAT),
+                unrestricted=bool(flags & _FLAG_UNRESTRICTED),
+            )
+            self._run_ioctl(request, self.finish_ioctl, self._ioctl, file, request.ioctl)
+
+    def _on_poll(self, call: Call) -> None:
+        number = call.open
+        file = self.files[number]
+        poll = call.poll
+        # Before the handler looks: a notify() that comes while it does must reach the client.
+        if poll:
+            self._set_poll(number, poll)
+        request = self._begin(call, file, "poll")
+        if request is None:
+            return
+        if self._has_poll:
+            self._run_poll(request, self.finish_poll, self._poll, file)
+        elif self.pending.pop(request.id, None) is not None:
+            lib.call_reply_error(call, errno.ENOSYS)  # the kernel asks no more: always ready
+
+    def _on_interrupt(self, call: Call) -> None:
+        request = self.pending.get(call.id)
+        if request is not None:
+            request.cancel(errno.EINTR)
+            return
+        # Answered already, or its thread has not got here yet.
+        self._early[call.id] = True
+        if len(self._early) > _EARLY_MAX:
+            with suppress(KeyError):
+                self._early.popitem(last=False)
+        request = self.pending.get(call.id)
+        if request is not None:  # it came meanwhile
+            request.cancel(errno.EINTR)
+
+    def _on_hangup(self, call: Call) -> None:
+        self._on_end()
+
+    def _on_unknown(self, call: Call) -> None:
+        lib.call_reply_error(call, errno.ENOSYS)
+
+    # --- poll -------------------------------------------------------------------------------
+
+    def _set_poll(self, number: int, poll: int) -> None:
+        """Puts `poll` (0: none) in the place of the file's poll handle, which is given back."""
+        with self._poll_lock:
+            old = self._polls.pop(number, 0)
+            if poll and not self._closing:
+                self._polls[number] = poll
+            elif poll:
+                lib.call_drop_poll(poll)
+        if old:
+            lib.call_drop_poll(old)
+
+    def notify(self, file: File) -> None:
+        self._wake(file._number)
+
+    def notify_all(self) -> None:
+        for number in list(self._polls):
+            self._wake(number)
+
+    def _wake(self, number: int) -> None:
+        # Under the lock, so that stop() does not end the session meanwhile. One wake-up a handle:
+        # who is woken asks again, and brings another.
+        with self._poll_lock:
+            poll = self._polls.pop(number, 0)
+            if poll:
+                lib.call_notify_poll(poll)
+                lib.call_drop_poll(poll)
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def stop(self, grace: float) -> None:
+        """Ends all handlers: those that can be cancelled are, and have `grace` seconds to end;
+        clients of the others get ENODEV. Nothing but RELEASE is taken from here on."""
+        self._closing = True
+        deadline = time.monotonic() + grace
+        for request in list(self.pending.values()):
+            request.cancel(errno.ENODEV)
+        while self.pending and time.monotonic() < deadline:
+            time.sleep(0.002)
+        for request in list(self.pending.values()):
+            if self.pending.pop(request.id, None) is not None:
+                logger.error(
+                    "%s: %s() has not ended with the device", self.device.name, request.handler
+                )
+                lib.call_reply_error(request.call, errno.ENODEV)
+        with self._poll_lock:
+            polls, self._polls = self._polls, {}
+            for poll in polls.values():
+                lib.call_drop_poll(poll)
+        if self._deadlines is not None:
+            self._deadlines.stop()
+        if self._pool is not None:
+            self._pool.close()
+
+    def finish(self) -> None:
+        """After the channel's end: files that clients still have open are released."""
+        for number in list(self.files):
+            self.release_now(self.files.pop(number))
+        self.device._session = None
+
+    def release_now(self, file: File) -> None:
+        request = Request(cast("Call", _NOBODY), file, "release")
+        before = current.set(request)
+        try:
+            result = self._release(file)
+            if inspect.isawaitable(result):
+                self._await_release(request, result)
+        except BaseException:  # noqa: BLE001 - no client hears of it
+            logger.exception("%s: release() raised", self.device.name)
+        finally:
+            current.reset(before)
+
+    def _await_release(self, request: Request, result: Awaitable[Any]) -> None:
+        async def driver() -> None:
+            current.set(request)
+            try:
+                await result
+            except BaseException:  # noqa: BLE001 - no client hears of it
+                logger.exception("%s: release() raised", self.device.name)
+
+        loop = handler_loop()
+        if asyncio._get_running_loop() is loop:
+            _start(driver())
+        else:
+            asyncio.run_coroutine_threadsafe(driver(), loop).result(_RELEASE_S)
+
+
+# Whom a release() is for that no client asked for.
+_NOBODY = SimpleNamespace(id=0, pid=0, uid=0, gid=0)
+_RELEASE_S = 5.0  # most that the end of a device waits for one such release()
+_tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps weak references only
+
+
+def _start(driver: Coroutine[Any, Any, None]) -> None:
+    """On the loop."""
+    task = asyncio.get_running_loop().create_task(driver)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+def _reader(readinto: Handler) -> Handler:
+    """A read that is made of a readinto."""
+    local = threading.local()
+
+    def checked(count: Any, size: int) -> int:
+        if not isinstance(count, int) or not 0 <= count <= size:
+            raise TypeError(f"readinto() returned {count!r}, not a number from 0 to {size}")
+        return count
+
+    def read(file: File, size: int) -> memoryview:
+        view: memoryview | None = getattr(local, "view", None)
+        if view is None or len(view) < size:
+            view = local.view = memoryview(bytearray(max(size, 1 << 17)))
+        return view[: checked(readinto(file, view[:size]), size)]
+
+    async def read_async(file: File, size: int) -> memoryview:
+        view = memoryview(bytearray(size))  # tasks share a thread: one each
+        return view[: checked(await cast("Awaitable[Any]", readinto(file, view)), size)]
+
+    return read_async if inspect.iscoroutinefunction(readinto) else read
