@@ -1,0 +1,323 @@
+"""FileView: the devices as files of a mounted directory, which a client can seek and map.
+
+The kernel gives a CUSE node no position and no mmap; a FUSE file has both. The bytes are the same:
+the files are answered from the devices' stores, in C (csrc/fileview.c). Here is what Python says to
+them: a session of the CUSE binding for each file, as for a node, and what emptying a file means.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from cuse_scullv import cuse, ioctl, mount
+from cuse_scullv._native import ffi, lib
+from cuse_scullv.cuse.node import gid_of, uid_of
+from cuse_scullv.cuse.session import Session
+from cuse_scullv.cuse.upcall import owner
+from cuse_scullv.device import OpenFile, ScullDevice, scullvmem_text
+from cuse_scullv.mount import MountError
+from cuse_scullv.store import Budget, Store
+
+if TYPE_CHECKING:
+    from cuse_scullv._native import Call, CData
+
+logger = logging.getLogger(__name__)
+
+TEXT_NAME = "scullvmem"
+READY_S = 30.0
+"""How long the kernel may take to begin, seconds; it needs milliseconds."""
+GRACE_S = 1.0
+"""How long calls that are under way may take to end with the view, seconds."""
+SCAN_S = 1.0
+"""How long to look for mappings, seconds."""
+_TEXT_QUANTUM = 1 << 16  # bytes
+
+_lost: list[Any] = []  # what a thread that never ended may still use
+
+
+class FileView:
+    """Shows `devices` as files of `directory`, from entry to exit of the context.
+
+    Each device's file has its name, owner and mode; besides, there is the text scullvmem. Without
+    root, only the user who serves gets at them, unless /etc/fuse.conf says user_allow_other.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[ScullDevice],
+        directory: Path | str,
+        workers: cuse.Workers | None = None,
+        *,
+        mem: bool = True,
+        fd: int | None = None,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        """`mem`: whether there is a file scullvmem. `fd`: in place of a mount, a SEQPACKET socket
+        with somebody who speaks FUSE at its other end. `on_end` is called, on some thread, when the
+        view ended by itself: somebody unmounted it."""
+        self.devices = tuple(devices)
+        self.directory = Path(os.path.realpath(directory))
+        self.workers = workers or cuse.Workers()
+        self._mem = mem
+        self._fd = fd
+        self._on_end = on_end
+        self._mount: mount.Mount | None = None
+        self._sessions: dict[int, Session] = {}  # by node
+        self._closing = False
+        self._ended = threading.Event()
+        self._owner: CData = None  # keeps this object's handle
+        self._channel: CData = None
+
+    def __enter__(self) -> FileView:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def paths(self) -> list[Path]:
+        """The devices' files, in order."""
+        return [self.directory / device.name for device in self.devices]
+
+    @property
+    def ended(self) -> bool:
+        """The view ended by itself; close() is still to be called."""
+        return self._ended.is_set()
+
+    @property
+    def requests(self) -> int:
+        """Reads and writes that were answered in C."""
+        return lib.channel_requests(self._channel) if self._channel else 0
+
+    # --- life
+
+    def start(self) -> None:
+        """Mounts, and returns when clients can open the files.
+
+        Raises MountError, or DeviceError for an owner or a group that is not; nothing is left then.
+        """
+        with contextlib.ExitStack() as undo:
+            uid, gid = _owner_of(self.devices[0])
+            if self._fd is None:
+                mount.check(self.directory)
+                self._fd, self._mount = mount.mount(self.directory)
+                undo.callback(mount.unmount, self._mount)
+            self._make_sessions(undo)
+            self._open(uid, gid)
+            undo.callback(self._close_channel)
+            code = -lib.channel_wait_ready(self._channel, int(READY_S * 1000))
+            if code:
+                raise MountError(code, f"no files in {self.directory}: {os.strerror(code)}")
+            if self.devices[0].ldd3:
+                self._watch_mappings()
+            undo.pop_all()
+
+    def close(self) -> None:
+        """Unmounts. A client that still has a file open gets ENOTCONN from now on, and SIGBUS
+        where it has one mapped."""
+        if not self._channel:
+            return
+        self._closing = True
+        for device in self.devices:
+            device.is_mapped = lambda: False
+        # While all calls are still answered: both wait for pages to be written back.
+        lib.fileview_forget(self._channel)
+        if self._mount is not None:
+            mount.unmount(self._mount)
+        self._close_channel()
+
+    def _make_sessions(self, undo: contextlib.ExitStack) -> None:
+        files: list[cuse.DataPathDevice] = [_DeviceFile(device) for device in self.devices]
+        served: dict[int, cuse.DataPathDevice] = dict(enumerate(files, start=lib.VIEW_FIRST))
+        if self._mem:
+            served[lib.VIEW_TEXT] = _TextFile(self.devices)
+        for node, file in served.items():
+            self._sessions[node] = Session(file, 1, self._hung_up)
+        undo.callback(self._finish_sessions)
+
+    def _open(self, uid: int, gid: int) -> None:
+        names = [ffi.new("char[]", os.fsencode(device.name)) for device in self.devices]
+        text = ffi.new("char[]", TEXT_NAME.encode())
+        files = ffi.new("struct fileview_file[]", len(names))
+        for file, name, device in zip(files, names, self.devices, strict=True):
+            file.name, file.store = name, device.store.pointer
+        setup = ffi.new("struct fileview_setup *")
+        setup.files, setup.n_files = files, len(names)
+        setup.text_name = text if self._mem else ffi.NULL
+        directory = ffi.new("char[]", os.fsencode(self.directory))
+        setup.directory = directory if self._mount is not None else ffi.NULL
+        setup.budget = self.devices[0].shared.budget.pointer
+        setup.uid, setup.gid, setup.mode = uid, gid, self.devices[0].mode
+        self._owner = owner(self)
+        assert self._fd is not None
+        fd, self._fd = self._fd, None  # C closes it, also where it fails
+        channel = lib.fileview_open(fd, setup, self.workers.options(), self._owner)
+        if not channel:
+            code = ffi.errno
+            raise MountError(code, f"no files in {self.directory}: {os.strerror(code)}")
+        self._channel = channel
+
+    def _close_channel(self) -> None:
+        channel, self._channel = self._channel, None
+        for session in self._sessions.values():
+            session.stop(0)
+        if lib.channel_close(channel, int(GRACE_S * 1000)) == -errno.EBUSY:
+            logger.error("%s: a call hangs; its thread is left behind", self.directory)
+            _lost.append(self._owner)
+        self._finish_sessions()
+
+    def _finish_sessions(self) -> None:
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            session.finish()
+
+    # --- calls
+
+    def upcall(self, call: Call) -> None:
+        """Answers a call, on the view's one thread for calls."""
+        if call.kind == lib.CALL_HANGUP:
+            self._hung_up()
+        elif call.kind in (lib.CALL_RESIZE, lib.CALL_REMOVE):
+            lib.call_reply_error(call, self._empty(call.node))
+        else:
+            self._sessions[call.node].upcall(call)
+
+    def _empty(self, node: int) -> int:
+        """The file is truncated to nothing, or removed: its device is trimmed. An errno, or 0."""
+        try:
+            self.devices[node - lib.VIEW_FIRST].trim()
+        except OSError as error:
+            return error.errno or errno.EIO
+        except Exception:
+            logger.exception("emptying a file")
+            return errno.EIO
+        return 0
+
+    def _hung_up(self) -> None:
+        if self._closing:
+            return
+        self._ended.set()
+        logger.warning("%s was unmounted", self.directory)
+        if self._on_end is not None:
+            self._on_end()
+
+    # --- mappings
+
+    def _watch_mappings(self) -> None:
+        for node, device in enumerate(self.devices, start=lib.VIEW_FIRST):
+            device.is_mapped = self._asker(node)
+
+    def _asker(self, node: int) -> Callable[[], bool]:
+        def is_mapped() -> bool:
+            session = self._sessions.get(node)
+            if session is None or not session.files or self._mount is None:
+                return False  # a mapping keeps its file open
+            return is_mapped_by_somebody(self._mount.device, node)
+
+        return is_mapped
+
+
+def _owner_of(device: ScullDevice) -> tuple[int, int]:
+    """Who owns the files: as said for the node, else whoever serves."""
+    uid, gid = uid_of(device.owner), gid_of(device.group)
+    return os.getuid() if uid < 0 else uid, os.getgid() if gid < 0 else gid
+
+
+class _DeviceFile(cuse.DataPathDevice):
+    """A device by way of its file. A file is a file: opening it for writing empties nothing, and
+    its position is the kernel's."""
+
+    def __init__(self, device: ScullDevice) -> None:
+        super().__init__(device.name)
+        self._device = device
+
+    def open(self, file: cuse.File) -> OpenFile:
+        return self._device.opened(os.O_RDWR)  # what does not trim
+
+    def handle(self, file: cuse.File) -> CData:
+        return file.state.handle
+
+    def release(self, file: cuse.File) -> None:
+        self._device.released()
+
+    def ioctl(self, file: cuse.File, request: cuse.IoctlRequest) -> cuse.IoctlReply:
+        if request.cmd == ioctl.SEEK:
+            raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+        return self._device.ioctl(file, request)
+
+
+@dataclass
+class _OpenText:
+    handle: CData
+
+
+class _TextFile(cuse.DataPathDevice):
+    """scullvmem: the text as it is at the moment of opening."""
+
+    def __init__(self, devices: Sequence[ScullDevice]) -> None:
+        super().__init__(TEXT_NAME)
+        self._devices = devices
+
+    def open(self, file: cuse.File) -> _OpenText:
+        text = scullvmem_text(self._devices)
+        # A store of its own, so that C answers the reads. The open file keeps it alive.
+        store = Store(Budget(len(text) + _TEXT_QUANTUM), _TEXT_QUANTUM, 1)
+        try:
+            handle = ffi.NULL
+            if lib.store_write(store.pointer, 0, text, len(text)) == len(text):
+                handle = lib.handle_new(store.pointer, False)
+        finally:
+            store.close()
+        if handle == ffi.NULL:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return _OpenText(handle)
+
+    def handle(self, file: cuse.File) -> CData:
+        return file.state.handle
+
+
+# --- who has a file mapped ----------------------------------------------------------------------
+
+
+def is_mapped_by_somebody(device: str, inode: int, proc: Path = Path("/proc")) -> bool:
+    """Whether a process that we can look into maps the file. `device`: "major:minor", decimal.
+
+    Somebody who is just mapping or unmapping may keep us from looking for as long as his pages
+    take, and they may wait for an answer of ours: who cannot be looked into in time has it mapped.
+    """
+    found: list[bool] = []
+    scan = threading.Thread(
+        target=lambda: found.append(any(_maps(proc, device, inode))), daemon=True
+    )
+    scan.start()
+    scan.join(SCAN_S)
+    return any(found) or not found
+
+
+def _maps(proc: Path, device: str, inode: int) -> Iterator[bool]:
+    major, minor = (int(part) for part in device.split(":"))
+    wanted = (f"{major:02x}:{minor:02x}", str(inode))
+    for process in proc.iterdir():
+        if not process.name.isdecimal():
+            continue
+        try:
+            lines = (process / "maps").read_text(errors="replace").splitlines()
+        except OSError:
+            continue  # it has ended, or is not ours to look into
+        for line in lines:
+            yield tuple(line.split(None, 5)[3:5]) == wanted
