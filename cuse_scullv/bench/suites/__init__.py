@@ -1,0 +1,37 @@
+"""The suites, by name: what `cuse-scullv bench SUITE` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cuse_scullv.bench.lab import Lab, file_trouble, node_trouble
+from cuse_scullv.bench.rounds import Plan
+from cuse_scullv.bench.suites import costs, dd, echo, files, geometry, nodes, placement
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """One suite. `trouble` says why it cannot run here, and what to type."""
+
+    title: str
+    plan: Callable[[Lab], Plan]
+    trouble: Callable[[], str | None]
+
+
+def no_device() -> str | None:
+    """For suites that take nodes where they can, and files where they cannot."""
+    return node_trouble() and file_trouble()
+
+
+SUITES = {
+    "nodes": Suite("Nodes, against libfuse's example cuse.c", nodes.plan, node_trouble),
+    "files": Suite(
+        "File view, against passthrough_ll.c, a tmpfs and memcpy", files.plan, file_trouble
+    ),
+    "geometry": Suite("Many small quanta against the default", geometry.plan, no_device),
+    "placement": Suite("Placement of the workers", placement.plan, no_device),
+    "costs": Suite("What it costs", costs.plan, no_device),
+    "dd": Suite("Plain dd", dd.plan, no_device),
+    "echo": Suite("An echo device in Python", echo.plan, node_trouble),
+}
