@@ -1,0 +1,28 @@
+"""Whether a caller has CAP_SYS_ADMIN, as capable(9) would find in a kernel module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# Bit 21 of a capability set (linux/capability.h).
+CAP_SYS_ADMIN = 21
+
+
+def has_sys_admin(pid: int, proc: Path = Path("/proc")) -> bool:
+    """True where thread `pid` is seen to have CAP_SYS_ADMIN now, and in the server's own user
+    namespace: a process that made itself a namespace is mighty only there.
+
+    `pid` is as the kernel's request names it: 0 where the caller is of a pid namespace that the
+    server cannot see into. Whatever cannot be found out counts as no.
+    """
+    if pid <= 0:
+        return False
+    try:
+        status = (proc / str(pid) / "status").read_text()
+        same = (proc / str(pid) / "ns/user").readlink() == (proc / "self/ns/user").readlink()
+    except OSError:
+        return False
+    for line in status.splitlines():
+        if line.startswith("CapEff:"):
+            return same and bool(int(line.split()[1], 16) >> CAP_SYS_ADMIN & 1)
+    return False

@@ -1,0 +1,116 @@
+"""What the command line takes as values: sizes, devices, modes, owners, CPUs."""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cuse_scullv.cuse.device import check_name
+from cuse_scullv.cuse.workers import parse_placement
+from cuse_scullv.params import parse_size
+
+if TYPE_CHECKING:
+    IntType = click.ParamType[int]
+    TextType = click.ParamType[str]
+else:  # click before 8.3 has no subscript here
+    IntType = TextType = click.ParamType
+
+
+def human_bytes(count: int) -> str:
+    """`count` bytes for a person: '65536 bytes', '256 MiB', '1.5 GiB'."""
+    if count < 1 << 20:
+        return f"{count} bytes"
+    for power, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB")):
+        if count >= 1 << power:
+            return f"{count / (1 << power):.4g} {unit}"
+    raise AssertionError(count)
+
+
+class Size(IntType):
+    """Bytes, with an optional unit: 512, 64K, 2GiB. Units are powers of 1024."""
+
+    name = "size"
+
+    def __init__(self, least: int = 0) -> None:
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            size = parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if size < self.least:
+            self.fail(f"{value} is too small: type {self.least} or more", param, ctx)
+        if size >= 1 << 63:
+            self.fail(f"{value} is too large: type less than 2^63 bytes", param, ctx)
+        return size
+
+
+class Mode(IntType):
+    """Permission bits in octal, as chmod takes them."""
+
+    name = "mode"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if re.fullmatch(r"0?[0-7]{1,3}", value) is None:
+            self.fail(f"'{value}' is no mode: type octal digits, as 0660 or 666", param, ctx)
+        return int(value, 8)
+
+
+class Owner(IntType):
+    """A user by name or number."""
+
+    name = "user"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return int(value) if value.isdigit() else self.look_up(value)
+        except KeyError:
+            self.fail(f"no {self.name} '{value}': type the name or number of one", param, ctx)
+
+    def look_up(self, value: str) -> int:
+        return pwd.getpwnam(value).pw_uid
+
+
+class Group(Owner):
+    """A group by name or number."""
+
+    name = "group"
+
+    def look_up(self, value: str) -> int:
+        return grp.getgrnam(value).gr_gid
+
+
+class Placement(TextType):
+    """`follow`, `none`, or CPUs as taskset lists them: 0,2-3."""
+
+    name = "placement"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            parse_placement(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+class DeviceName(TextType):
+    """A name for a node below /dev."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return check_name(str(value))
+        except OSError as error:
+            self.fail(str(error.strerror), param, ctx)

@@ -1,0 +1,71 @@
+"""How much memory the machine can still give, for the default of `serve --max-bytes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PROC = Path("/proc")
+CGROUP = Path("/sys/fs/cgroup")
+
+# A device that is allowed all free memory invites the OOM killer; half leaves room for its clients.
+DEFAULT_SHARE = 2
+
+
+def default_limit(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
+    """Bytes that a server may hold unless told otherwise: half of what is available now."""
+    return max(available(proc, cgroup) // DEFAULT_SHARE, 1 << 20)
+
+
+def available(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
+    """Bytes that can be allocated without swapping: MemAvailable of proc(5), or what the memory
+    cgroups of this process still allow, whichever is less."""
+    found = [_mem_available(proc / "meminfo"), *_cgroup_rooms(proc / "self/cgroup", cgroup)]
+    return max(min(room for room in found if room is not None), 0)
+
+
+def _mem_available(meminfo: Path) -> int:
+    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+    return int(fields["MemAvailable"].split()[0]) * 1024
+
+
+def _cgroup_rooms(membership: Path, root: Path) -> list[int | None]:
+    """What each cgroup from the process's own up to the root leaves, both versions.
+
+    A line of /proc/self/cgroup is `ID:CONTROLLERS:PATH` (cgroups(7)); version 2 has no controllers
+    in it. Inside a container the path may name a directory of the host that is not seen here: then
+    the nearest ancestor that is counts, which is the container's own.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return []
+    rooms: list[int | None] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            mount, files = root, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            mount = root / "memory"
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        own = mount / path.lstrip("/")
+        for directory in (own, *own.parents):
+            rooms.append(_room(directory, *files))
+            if directory == mount:
+                break
+    return rooms
+
+
+def _room(directory: Path, limit_file: str, usage_file: str, reclaimable: str) -> int | None:
+    """Bytes left in one cgroup; None: it is not there, or has no limit."""
+    try:
+        limit = (directory / limit_file).read_text().strip()
+        if limit == "max":
+            return None
+        usage = int((directory / usage_file).read_text())
+        stat = (directory / "memory.stat").read_text()
+    except OSError:
+        return None
+    fields = dict(line.split(" ", 1) for line in stat.splitlines())
+    return int(limit) - usage + int(fields.get(reclaimable, "0"))

@@ -1,0 +1,91 @@
+"""Fixtures, and what keeps a run honest: no test is skipped without a reason that is printed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from nodes import RealPool, RealServer, Serve, fake_serve, has_cuse
+
+# Slow machines and emulated kernels: hypothesis must not judge by the clock.
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("deep", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips, with what to type, a test whose kernel is not here."""
+    if item.get_closest_marker("real") and not has_cuse():
+        pytest.skip("needs a kernel with CUSE: type tools/guest -- pytest -m real")
+    if item.get_closest_marker("mount") and not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("needs /dev/fuse: type modprobe fuse, or tools/guest -- pytest")
+    if item.get_closest_marker("smp") and (os.cpu_count() or 1) < 2:
+        pytest.skip("needs two CPUs: type tools/guest --smp -- pytest -m smp")
+
+
+@pytest.fixture(scope="session")
+def real_pool() -> Iterator[RealPool]:
+    pool = RealPool()
+    yield pool
+    pool.stop()
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fails a test in which the package logged a warning or an error, in this process."""
+    yield
+    said = [
+        record
+        for record in [*caplog.get_records("setup"), *caplog.get_records("call")]
+        if record.name.startswith("cuse_scullv") and record.levelno >= logging.WARNING
+    ]
+    assert not said, [record.getMessage() for record in said]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes `serve_fake` drives a session over a socket pair."""
+    for item in items:
+        if "serve_fake" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.fake)
+
+
+FAKE = pytest.param("fake", marks=pytest.mark.fake)
+REAL = pytest.param("real", marks=pytest.mark.real)
+# The same once more where clients and server run at the same time.
+SMP = pytest.param("smp", marks=[pytest.mark.real, pytest.mark.smp])
+
+
+def serving(request: pytest.FixtureRequest) -> Iterator[Serve]:
+    """What the fixture `serve` gives, for modules that choose where they run."""
+    if request.param != "fake":
+        yield request.getfixturevalue("real_pool").get
+        return
+    request.getfixturevalue("quiet")
+    with fake_serve() as function:
+        yield function
+
+
+@pytest.fixture(params=[FAKE, REAL])
+def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
+    """A function that serves devices: `serve(devices=2, ldd3=True, order=0).open(os.O_RDWR, 1)`.
+
+    Over a fake kernel, and over real nodes. Options are those of `cuse-scullv serve`.
+    """
+    yield from serving(request)
+
+
+@pytest.fixture
+def serve_fake(quiet: None) -> Iterator[Serve]:
+    """As `serve`, over a fake kernel only: for what a real node cannot show."""
+    with fake_serve() as function:
+        yield function
+
+
+@pytest.fixture
+def node(real_pool: RealPool) -> RealServer:
+    """A real node of the default settings, empty; mark the test `real`."""
+    return real_pool.get()

@@ -1,0 +1,179 @@
+"""The sessions in the documentation are typed, and show what they say they show.
+
+A fence ```console guest is typed where the kernel has CUSE, ```console host wherever a file view
+can be mounted. Lines that begin with `# ` are typed, as root, `> ` goes on with such a line; what
+follows is what must appear: `...` stands for anything, alone on a line for any lines. The fences
+of one page and kind are one session, in an empty directory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```console(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+MARKER = "--end of command--"
+# For one command, on a machine that may be very slow.
+COMMAND_S = 100.0
+# Sessions that nothing runs, over all pages. None so far.
+UNTYPED = 0
+
+
+@dataclass
+class Command:
+    """What is typed, and what must appear."""
+
+    typed: str
+    expected: list[str] = field(default_factory=list)
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        parts = []
+        for line in self.expected:
+            if line == "...":
+                parts.append(r"(?:.*\n)*")
+            else:
+                parts.append(".*".join(re.escape(part) for part in line.split("...")) + r"\n")
+        return re.compile("".join(parts))
+
+
+def commands(body: str) -> Iterator[Command]:
+    """The commands of a session."""
+    current: Command | None = None
+    for line in body.splitlines():
+        if line.startswith("# "):
+            if current is not None:
+                yield current
+            current = Command(line[2:])
+        elif line.startswith("> ") and current is not None and not current.expected:
+            current.typed += "\n" + line[2:]
+        else:
+            assert current is not None, f"before any command: {line}"
+            current.expected.append(line)
+    if current is not None:
+        yield current
+
+
+class Shell:
+    """A shell that is typed at."""
+
+    def __init__(self, directory: Path) -> None:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self._text = ""
+        self._changed = threading.Condition()
+        self._process = subprocess.Popen(
+            ["bash", "--norc"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"},
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self._text += line
+                self._changed.notify_all()
+
+    def type(self, command: Command) -> str:
+        """What appears; waits for what must, as a command in the background may be slow."""
+        assert self._process.stdin is not None
+        with self._changed:
+            self._text = ""
+        self._process.stdin.write(f"{command.typed}\necho '{MARKER}'\n")
+        self._process.stdin.flush()
+        deadline = time.monotonic() + COMMAND_S
+        background = command.typed.endswith("&")
+        with self._changed:
+            while not self._is_done(command, background):
+                if not self._changed.wait(max(deadline - time.monotonic(), 0)):
+                    break
+            return self._text.replace(f"{MARKER}\n", "")
+
+    def _is_done(self, command: Command, background: bool) -> bool:
+        if f"{MARKER}\n" not in self._text:
+            return False
+        appeared = self._text.replace(f"{MARKER}\n", "")
+        return not background or command.pattern.fullmatch(appeared) is not None
+
+    def close(self) -> None:
+        """Ends the shell and all that was started from it."""
+        os.killpg(self._process.pid, signal.SIGTERM)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(COMMAND_S)
+        self._reader.join(COMMAND_S)  # all of them have let go of the output
+
+
+def sessions(kind: str) -> list[Path]:
+    """The pages that have fences of `kind`."""
+    return [page for page in PAGES if fences(page, kind)]
+
+
+def fences(page: Path, kind: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return [found["body"] for found in FENCE.finditer(text) if found["kind"].strip() == kind]
+
+
+def type_all(page: Path, kind: str, directory: Path) -> None:
+    shell = Shell(directory)
+    try:
+        for body in fences(page, kind):
+            for command in commands(body):
+                appeared = shell.type(command)
+                assert command.pattern.fullmatch(appeared), (
+                    f"{page.name}: # {command.typed}\nexpected:\n"
+                    + "\n".join(command.expected)
+                    + f"\nappeared:\n{appeared}"
+                )
+    finally:
+        shell.close()
+
+
+@pytest.mark.real
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", sessions("guest"), ids=lambda page: page.name)
+def test_sessions_with_a_node_are_as_shown(page: Path, tmp_path: Path) -> None:
+    type_all(page, "guest", tmp_path)
+
+
+@pytest.mark.mount
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", sessions("host"), ids=lambda page: page.name)
+def test_sessions_with_a_file_view_are_as_shown(page: Path, tmp_path: Path) -> None:
+    type_all(page, "host", tmp_path)
+
+
+def test_few_sessions_are_never_typed() -> None:
+    kinds = [
+        found["kind"].strip()
+        for page in PAGES
+        for found in FENCE.finditer(page.read_text(encoding="utf-8"))
+    ]
+    assert set(kinds) <= {"guest", "host", ""}
+    assert kinds.count("") == UNTYPED
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
