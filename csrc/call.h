@@ -15,7 +15,7 @@ struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_fil
                       const void *data, size_t size);
 /* Hands the call to the channel that is the session's userdata. */
 void call_submit(struct call *call);
-/* For channel.c, when the call has to wait: `data` is copied. False: no memory. */
+/* For worker.c, when the call has to wait: `data` is copied. False: no memory. */
 bool call_keep_data(struct call *call);
 /* For calls without a request (HANGUP). */
 struct call *call_new_bare(enum call_kind kind);
