@@ -170,9 +170,8 @@ int call_reply_open(struct call *call, uint64_t number, struct handle *handle)
     if (pending->hook)
         pending->hook(call, &fi);
     rc = fuse_reply_open(pending->req, &fi);
-    if (rc == -ENOENT) /* the open was interrupted: no release will come */
-        handle_free(handle);
-    return answered(call, rc);
+    pending_free(pending);
+    return rc;
 }
 
 int call_reply_data(struct call *call, const void *data, size_t size)

@@ -2,7 +2,7 @@
  *
  * The position is shared by all who hold the open file (dup, fork), so the requests of one handle
  * take disjoint ranges: `lock` is held while a read is planned and while a write is done, never
- * across a system call. Lock order: handle, then store. */
+ * across a system call but a watcher's (dropper.c). Lock order: handle, then store. */
 #include "handle.h"
 
 #include <errno.h>
@@ -84,7 +84,10 @@ ssize_t handle_write(struct handle *handle, const struct iovec *src, size_t len,
 
     if (spent(handle, continues))
         return 0;
+    /* With our lock held, as only so the position is known: nobody who serves a file view wants it. */
+    store_tell_watch(handle->store, handle->position, len);
     done = store_write_from(handle->store, handle->position, src, len, spares, handle->flags);
+    store_tell_watch(handle->store, handle->position, len);
     if (done > 0)
         handle->position += (uint64_t)done;
     return done;

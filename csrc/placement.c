@@ -203,11 +203,10 @@ static void look(struct placement *placement, int64_t now)
         place_all(placement, cpu);
 }
 
-void placement_see(struct placement *placement, unsigned worker, uint32_t pid)
+void placement_see(struct placement *placement, uint32_t pid)
 {
     int64_t now;
 
-    (void)worker;
     if (placement->policy != PLACEMENT_FOLLOW)
         return;
     atomic_fetch_add_explicit(&placement->seen, 1, memory_order_relaxed);

@@ -15,6 +15,6 @@ void placement_free(struct placement *placement);
 void placement_join(struct placement *placement, unsigned worker);
 void placement_leave(struct placement *placement, unsigned worker);
 /* After a request of `pid` (a thread) was answered. Cheap: looks about only now and then. */
-void placement_see(struct placement *placement, unsigned worker, uint32_t pid);
+void placement_see(struct placement *placement, uint32_t pid);
 
 #endif

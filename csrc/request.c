@@ -239,13 +239,10 @@ static void answer_write(struct request_room *room, int fd, enum request_kind ki
                                 arena_region_bytes(spares->arena)};
     src[n] = (struct iovec){room->body + room->laid, room->payload_max - room->laid};
 
-    if (kind == REQUEST_NODE) {
-        store_tell_watch(store, at, payload);
+    if (kind == REQUEST_NODE)
         done = handle_write(handle, src, payload, in->offset > 0, spares);
-        store_tell_watch(store, at, payload);
-    } else {
+    else
         done = store_write_from(store, at, src, payload, spares, 0);
-    }
     if (done < 0)
         reply_error(room, fd, (int)done);
     else

@@ -102,7 +102,8 @@ SCULLV_PYTHON void python_call(void *owner, struct call *call);
 int call_reply_error(struct call *call, int error); /* errno > 0; 0: success, of RELEASE FSYNC … */
 /* `number` (below 2^63) comes back as call->open. With `handle`, READ and WRITE of this open file
  * are answered in C by it, its address is what comes back instead, and it belongs to the channel
- * from now on: it is freed when the release is answered. */
+ * from now on: it is freed when the release is answered. -errno (ENOENT: the client gave up): no
+ * release will come, and the handle stays the caller's. */
 int call_reply_open(struct call *call, uint64_t number, struct handle *handle);
 int call_reply_data(struct call *call, const void *data, size_t size);         /* READ */
 int call_reply_written(struct call *call, size_t size);                        /* WRITE */

@@ -175,12 +175,12 @@ static void process(struct worker *worker, size_t length)
     struct channel *channel = worker->channel;
     struct fuse_buf message = {.size = length, .mem = worker->room.message};
 
-    if (request_answer(&worker->room, channel->setup.fd, channel->setup.kind, length)) {
+    if (request_answer(&worker->room, channel->setup.fd, channel->setup.kind, length))
         atomic_fetch_add_explicit(&worker->answered, 1, memory_order_relaxed);
-        placement_see(channel->placement, worker->number, request_pid(&worker->room));
-        return;
-    }
-    fuse_session_process_buf(channel->setup.session, &message);
+    else
+        fuse_session_process_buf(channel->setup.session, &message);
+    /* Whatever it was: workers that starve must notice it also where nobody reads or writes. */
+    placement_see(channel->placement, request_pid(&worker->room));
 }
 
 static void worker_loop(struct worker *worker)

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 
 from cuse_scullv import cuse
-from cuse_scullv.cuse.host import availability
 from cuse_scullv.device import MemDevice, ScullDevice, Shared
 from cuse_scullv.memory import default_limit
 from cuse_scullv.params import Params

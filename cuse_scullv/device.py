@@ -11,10 +11,10 @@ else; the store has locks of its own, which are not taken under it.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,8 +38,7 @@ from cuse_scullv.params import Geometry, Params
 from cuse_scullv.scullvmem import scullvmem
 from cuse_scullv.store import Budget, Store
 
-EVERYTHING = (1 << 64) - 1
-"""A length that reaches past every end, in bytes."""
+logger = logging.getLogger(__name__)
 
 
 class Shared:
@@ -58,8 +57,11 @@ class Shared:
         with self.lock:
             verdict = decide(request, self.params)
             if isinstance(verdict, Answer):
-                self.params = verdict.params
-            return verdict
+                before, self.params = self.params, verdict.params
+        if isinstance(verdict, Answer) and verdict.params != before:
+            pending = verdict.params.pending
+            logger.info("pending: quantum %d, qset %d", pending.quantum, pending.qset)
+        return verdict
 
 
 @dataclass
@@ -124,8 +126,8 @@ class ScullDevice(cuse.DataPathDevice):
         if self.is_mapped():
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         pending = self.shared.params.pending
-        with self._told(0, EVERYTHING):
-            self.store.trim(pending.quantum, pending.qset)
+        self.store.trim(pending.quantum, pending.qset)
+        logger.info("%s: trimmed: quantum %d, qset %d", self.name, pending.quantum, pending.qset)
 
     def control(self, file: OpenFile, request: Request) -> Answer:
         """Does what an ioctl asks for. Raises OSError, and nothing has changed."""
@@ -141,8 +143,7 @@ class ScullDevice(cuse.DataPathDevice):
             case Trim():
                 self.trim()
             case Punch(offset, length):
-                with self._told(offset, length):
-                    self.store.punch(offset, length)
+                self.store.punch(offset, length)
             case Info():
                 return self._done(self.information().pack())
             case Text(offset):
@@ -217,13 +218,6 @@ class ScullDevice(cuse.DataPathDevice):
             # device that is a trap, so only a mapping, which is no failure, is passed over.
             if error.errno != errno.EBUSY and not self.ldd3:
                 raise
-
-    @contextmanager
-    def _told(self, offset: int, length: int) -> Iterator[None]:
-        """Around a change: a file view's page cache, where there is one, drops these bytes."""
-        lib.store_tell_watch(self.store.pointer, offset, length)
-        yield
-        lib.store_tell_watch(self.store.pointer, offset, length)
 
     def _done(self, data: bytes = b"") -> Answer:
         return Answer(self.shared.params, data=data)

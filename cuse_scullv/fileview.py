@@ -12,7 +12,7 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +38,7 @@ READY_S = 30.0
 GRACE_S = 1.0
 """How long calls that are under way may take to end with the view, seconds."""
 SCAN_S = 1.0
-"""How long to look for mappings, seconds."""
+"""How long to look for mappings in one process, seconds."""
 _TEXT_QUANTUM = 1 << 16  # bytes
 
 _lost: list[Any] = []  # what a thread that never ended may still use
@@ -176,15 +176,16 @@ class FileView:
         channel, self._channel = self._channel, None
         for session in self._sessions.values():
             session.stop(0)
-        if lib.channel_close(channel, int(GRACE_S * 1000)) == -errno.EBUSY:
+        threads_left = lib.channel_close(channel, int(GRACE_S * 1000)) == -errno.EBUSY
+        if threads_left:
             logger.error("%s: a call hangs; its thread is left behind", self.directory)
             _lost.append(self._owner)
-        self._finish_sessions()
+        self._finish_sessions(threads_left)
 
-    def _finish_sessions(self) -> None:
+    def _finish_sessions(self, threads_left: bool = False) -> None:
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
-            session.finish()
+            session.finish(threads_left=threads_left)
 
     # --- calls
 
@@ -300,24 +301,37 @@ def is_mapped_by_somebody(device: str, inode: int, proc: Path = Path("/proc")) -
     Somebody who is just mapping or unmapping may keep us from looking for as long as his pages
     take, and they may wait for an answer of ours: who cannot be looked into in time has it mapped.
     """
-    found: list[bool] = []
-    scan = threading.Thread(
-        target=lambda: found.append(any(_maps(proc, device, inode))), daemon=True
-    )
-    scan.start()
-    scan.join(SCAN_S)
-    return any(found) or not found
+    scan = _Scan(proc, device, inode)
+    while scan.is_alive():
+        before = scan.looked_into
+        scan.join(SCAN_S)
+        if scan.is_alive() and scan.looked_into == before:
+            return True
+    return scan.found
 
 
-def _maps(proc: Path, device: str, inode: int) -> Iterator[bool]:
-    major, minor = (int(part) for part in device.split(":"))
-    wanted = (f"{major:02x}:{minor:02x}", str(inode))
-    for process in proc.iterdir():
-        if not process.name.isdecimal():
-            continue
+class _Scan(threading.Thread):
+    """Looks into one process after the other, until one maps the file."""
+
+    def __init__(self, proc: Path, device: str, inode: int) -> None:
+        super().__init__(name="scullv-scan", daemon=True)
+        major, minor = (int(part) for part in device.split(":"))
+        self._wanted = [f"{major:02x}:{minor:02x}", str(inode)]
+        self._proc = proc
+        self.found = False
+        self.looked_into = 0
+        self.start()
+
+    def run(self) -> None:
+        for process in self._proc.iterdir():
+            if process.name.isdecimal() and self._maps(process / "maps"):
+                self.found = True
+                return
+            self.looked_into += 1
+
+    def _maps(self, maps: Path) -> bool:
         try:
-            lines = (process / "maps").read_text(errors="replace").splitlines()
+            lines = maps.read_text(errors="replace").splitlines()
         except OSError:
-            continue  # it has ended, or is not ours to look into
-        for line in lines:
-            yield tuple(line.split(None, 5)[3:5]) == wanted
+            return False  # it has ended, or is not ours to look into
+        return any(line.split(None, 5)[3:5] == self._wanted for line in lines)

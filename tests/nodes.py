@@ -24,9 +24,9 @@ from cuse_scullv.params import Params
 from shell import CLI
 
 CUSE = Path("/dev/cuse")
-NAME = "scullvtest"
+NAME = "testscullv"
 # Of the servers that are kept: others run beside them.
-POOL_NAME = "scullvpool"
+POOL_NAME = "poolscullv"
 # In no process's memory; the oracle's recordings use the same.
 BAD_ADDRESS = 16
 # For a server to start or to stop, on a machine that may be very slow.

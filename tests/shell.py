@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 
+from cuse_scullv.cli import main
+
+Runner = Callable[..., subprocess.CompletedProcess[bytes]]
 CLI = [sys.executable, "-m", "cuse_scullv"]
 # For programs that end by themselves. A CI machine may be many times slower than this one.
 LIMIT_S = 100.0
@@ -42,13 +47,39 @@ def sh(script: str, **variables: str) -> bytes:
 
 
 def cli(*arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    """`cuse-scullv ARGUMENTS`."""
+    """`cuse-scullv ARGUMENTS`, a process of its own."""
     return run(*CLI, *arguments, stdin=stdin)
 
 
-def refused(*arguments: str) -> str:
+def inside(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """`cuse-scullv ARGUMENTS` in this process: starting another takes seconds in a guest. Its
+    descriptors 0, 1 and 2 are files, as a shell would have made them."""
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        files[0].write(stdin)
+        files[0].seek(0)
+        for fd, file in enumerate(files):
+            before = os.dup(fd)
+            stack.callback(os.close, before)
+            stack.callback(os.dup2, before, fd)
+            os.dup2(file.fileno(), fd)
+        # pytest has put objects of its own in the place of these.
+        stdout = stack.enter_context(os.fdopen(os.dup(1), "w", buffering=1))
+        stderr = stack.enter_context(os.fdopen(os.dup(2), "w", buffering=1))
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            try:
+                main(list(arguments))
+            except SystemExit as ended:
+                status = ended.code
+        assert isinstance(status, int)
+        for file in files:
+            file.seek(0)
+        return subprocess.CompletedProcess(arguments, status, files[1].read(), files[2].read())
+
+
+def refused(*arguments: str, run: Runner = cli) -> str:
     """The one line that `cuse-scullv ARGUMENTS` refuses with; it must, with status 2."""
-    done = cli(*arguments)
+    done = run(*arguments)
     assert done.returncode == 2, text(done)
     assert done.stdout == b""
     message = done.stderr.decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cuse_scullv.bench import plot, programs, report, session
+from cuse_scullv.bench import markdown, plot, programs, report, session
 from cuse_scullv.bench.environment import environment
 from cuse_scullv.bench.errors import BenchError
 from cuse_scullv.bench.figures import Row, ratio, rows
@@ -197,7 +198,7 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal() -> None:
             meter.did()
     lines = console.export_text().splitlines()
     assert len(lines) == 10
-    assert lines[1] == "cuse-scullv bench: 10 of 100: step 10"
+    assert re.fullmatch(r"cuse-scullv bench: 10 of 100 after \d+ s: step 10", lines[1])
 
 
 # --- the report and the picture
@@ -475,3 +476,17 @@ def test_more_clients_are_measured_on_one_device_and_on_a_device_each(tmp_path: 
     cases = nodes.cases(Lab(tmp_path, QUICK))
     assert {case.layout for case in cases if case.clients == 1} == {"one"}
     assert {case.layout for case in cases if case.clients == 2} == {"one", "each"}
+
+
+def test_a_report_can_be_shown_as_a_document() -> None:
+    settings = {"suites": ["files"], "rounds": 2, "quick": False}
+    told = json.loads(report.as_json(environment(), [outcome()], settings))
+    lines = list(markdown.document(told))
+    assert lines[0] == "### title"
+    assert lines[2].startswith("`cuse-scullv bench files --rounds 2`: Linux ")
+    assert lines[4:7] == [
+        "| figure | block | clients | a | b |",
+        "|---|---:|---:|---:|---:|",
+        "| overwrite | 512 | 1 | 7.68 MB/s | 7.68 MB/s 1.00x |",
+    ]
+    assert len([line for line in lines if line.startswith("| overwrite")]) == 3

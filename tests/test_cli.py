@@ -9,14 +9,14 @@ import pytest
 
 from cuse_scullv.params import PAGE_SIZE
 from nodes import RealFile, RealPool, RealServer, seek
-from shell import cli, out, refused, run, sh, text
+from shell import inside, out, refused, run, sh, text
 
 CUSE_SCULLV = "cuse-scullv"
 
 
 def ask(*arguments: str) -> str:
     """What a subcommand that must succeed prints."""
-    done = cli(*arguments)
+    done = inside(*arguments)
     assert done.returncode == 0, text(done)
     return done.stdout.decode()
 
@@ -56,7 +56,7 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "words"), BAD, ids=[" ".join(a) for a, _ in BAD])
 def test_bad_input_is_refused(arguments: list[str], words: list[str]) -> None:
-    message = refused(*arguments)
+    message = refused(*arguments, run=inside)
     assert message.startswith(CUSE_SCULLV)
     for word in words:
         assert word in message
@@ -68,7 +68,7 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
 
 
 def test_doctor_says_what_this_machine_can_do() -> None:
-    done = cli("doctor")
+    done = inside("doctor")
     lines = done.stdout.decode().splitlines()
     found = {line.partition(":")[0]: line.partition(":")[2].split()[0] for line in lines[:4]}
     assert set(found) == {"nodes", "file view", "libfuse", "memory"}
@@ -98,14 +98,16 @@ def test_seek_copy_means_by_its_numbers_what_dd_means(tmp_path: Path) -> None:
 def test_seek_copy_keeps_the_rest_of_a_file_when_told(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"0123456789")
-    done = cli("seek-copy", "--bs", "1", "--seek", "4", "--notrunc", "--of", str(path), stdin=b"ab")
+    done = inside(
+        "seek-copy", "--bs", "1", "--seek", "4", "--notrunc", "--of", str(path), stdin=b"ab"
+    )
     assert done.returncode == 0
     assert path.read_bytes() == b"0123ab6789"
     assert done.stderr == b"2 bytes copied\n"
 
 
 def test_seek_copy_skips_on_pipes_by_reading() -> None:
-    done = cli("seek-copy", "--bs", "3", "--skip", "1", "--count", "1", stdin=b"abcdefgh")
+    done = inside("seek-copy", "--bs", "3", "--skip", "1", "--count", "1", stdin=b"abcdefgh")
     assert (done.returncode, done.stdout) == (0, b"def")
 
 
@@ -146,7 +148,7 @@ def test_set_finds_the_family_that_answers(
     ask("set", path, parameter, value)
     assert ask("get", path, parameter).strip() in (value, "8192")
     if preset == "scullv":
-        assert "power of two" in refused("set", path, "quantum", "6000")
+        assert "power of two" in refused("set", path, "quantum", "6000", run=inside)
 
 
 @pytest.mark.real
@@ -208,10 +210,10 @@ def test_seek_copy_goes_to_any_place_of_a_node(node: RealServer, tmp_path: Path)
     with RealFile(node.path, os.O_RDONLY) as file:
         assert file.read(99_999) == bytes(3 * 4096) + data
     # written again without a trim
-    done = cli("seek-copy", "--bs", "1", "--seek", "1", path, stdin=b"XY")
+    done = inside("seek-copy", "--bs", "1", "--seek", "1", path, stdin=b"XY")
     assert done.stderr == b"2 bytes copied\n"
     assert out("head", "-c", "4", path) == b"\0XY\0"
-    done = cli("seek-copy", "--bs", "4096", "--skip", "4", "--count", "2", path)
+    done = inside("seek-copy", "--bs", "4096", "--skip", "4", "--count", "2", path)
     assert done.stdout == data[4096 : 3 * 4096]
 
 
@@ -230,7 +232,7 @@ def test_dd_s_skip_is_silently_wrong_where_seek_copy_is_right(node: RealServer) 
     path = str(node.path)
     sh('printf 0123456789 >"$NODE"', NODE=path)
     assert out("dd", f"if={path}", "bs=1", "skip=6", "count=2") == b"01"
-    assert cli("seek-copy", "--bs", "1", "--skip", "6", "--count", "2", path).stdout == b"67"
+    assert inside("seek-copy", "--bs", "1", "--skip", "6", "--count", "2", path).stdout == b"67"
 
 
 @pytest.mark.real

@@ -47,7 +47,7 @@ def values(data: bytes) -> list[int]:
 
 def test_readers_of_one_open_file_take_disjoint_ranges(serve: Serve) -> None:
     served = serve()
-    total = 20_000
+    total = 6_000
     with served.open() as file:
         file.write(records(0, total))
         seek(file, 0)
@@ -64,7 +64,7 @@ def test_readers_of_one_open_file_take_disjoint_ranges(serve: Serve) -> None:
 
 def test_writers_of_one_open_file_take_disjoint_ranges(serve: Serve) -> None:
     served = serve(order=0)
-    each = 500
+    each = 200
     with served.open() as file:
 
         def write_all(index: int) -> None:
@@ -78,7 +78,7 @@ def test_writers_of_one_open_file_take_disjoint_ranges(serve: Serve) -> None:
 
 def test_writers_of_one_device_do_not_disturb_one_another(serve: Serve) -> None:
     served = serve(order=0, qset=3)
-    span = 40 * PAGE_SIZE + 100  # so that neighbours share quanta
+    span = 16 * PAGE_SIZE + 100  # so that neighbours share quanta
 
     def write_mine(index: int) -> None:
         with served.open() as file:

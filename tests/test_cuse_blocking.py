@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -390,11 +391,11 @@ def test_a_method_past_its_deadline_is_etimedout(
     cuse_log: list[logging.LogRecord],
     device_type: Device,
 ) -> None:
-    device = device_type(timeout=0.05)
+    device = device_type(timeout=1)
     file = cuse_device(device).open()
     with pytest.raises(TimeoutError):
         file.read(1)
-    assert "waits: read() has not answered within 0.05 s" in cuse_log[0].getMessage()
+    assert "waits: read() has not answered within 1 s" in cuse_log[0].getMessage()
     until(lambda: len(device.ended) == 1)  # the handler was told
     file.write(b"x")
     assert file.read(1) == b"x"
@@ -411,7 +412,7 @@ def test_handlers_that_hang_take_no_thread_from_others(
             hang.wait(LONG)
         return b"x"
 
-    device = cuse.Device("hangs", read=read, timeout=0.3)
+    device = cuse.Device("hangs", read=read, timeout=1)
     kernel = cuse_device(device, cuse.Workers(callers=2))
     file = kernel.open()
     calls = [kernel.start(file.read, 1) for _ in range(6)]
@@ -449,6 +450,40 @@ def test_a_deadline_is_no_hurry(cuse_device: Callable[..., FakeKernel]) -> None:
     for _ in range(100):
         file.write(b"x")
         assert file.read(1) == b"x"
+
+
+@pytest.mark.logs_errors
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_each_call_is_answered_once_whatever_races(
+    cuse_device: Callable[..., FakeKernel], asynchronous: bool
+) -> None:
+    """Answers, deadlines and interrupts at the same time; the fake kernel finds a second answer."""
+    random = Random(20)
+    timeout = 0.01
+
+    def read(file: cuse.File, size: int) -> bytes:
+        (cuse.sleep if size % 2 else time.sleep)(random.uniform(0, 2 * timeout))
+        return bytes(size)
+
+    async def read_async(file: cuse.File, size: int) -> bytes:
+        await asyncio.sleep(random.uniform(0, 2 * timeout))
+        return bytes(size)
+
+    device = cuse.Device("races", read=read_async if asynchronous else read, timeout=timeout)
+    kernel = cuse_device(device)
+    file = kernel.open()
+    outcomes: set[int | None] = set()
+    for _ in range(15):
+        calls = [kernel.start(file.read, size) for size in range(1, 9)]
+        for call in random.sample(calls, 3):
+            call.interrupt()
+        for size, call in enumerate(calls, start=1):
+            try:
+                assert len(call.result()) == size
+                outcomes.add(None)
+            except OSError as error:
+                outcomes.add(error.errno)
+    assert outcomes <= {None, errno.EINTR, errno.ETIMEDOUT}
 
 
 @pytest.mark.logs_errors

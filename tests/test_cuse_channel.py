@@ -388,6 +388,35 @@ def test_serve_ends_when_the_kernel_ends_the_device() -> None:
     assert b"was ended by the kernel" in errors
 
 
+LEFT_OPEN = """
+import threading
+from cuse_scullv import cuse
+from cuse_scullv.cuse.testing import FakeKernel
+
+class Device(cuse.Device):
+    def read(self, file, size):
+        reading.set()
+        cuse.sleep(3600)
+
+    def release(self, file):
+        print("released")
+
+reading = threading.Event()
+kernel = FakeKernel()
+cuse.Channel(Device("left"), fd=kernel.server_fd).start()
+kernel.start(kernel.open().read, 1)
+reading.wait()
+print("end")
+"""
+
+
+def test_a_program_that_closes_nothing_ends_well() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN], capture_output=True, text=True, timeout=90, check=True
+    )
+    assert (run.stdout, run.stderr) == ("end\nreleased\n", "")
+
+
 # --- the plugin ---------------------------------------------------------------------------------
 
 pytest_plugins = ["pytester"]

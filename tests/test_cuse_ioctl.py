@@ -424,23 +424,27 @@ int main(int argc, char **argv)
     char text[] = "some text";
     struct iovec64 area = {(uintptr_t)text, sizeof(text) - 1};
 
+    int result;
+
     (void)argc;
     printf("%d ", ioctl(fd, _IO('t', 1), 41));
-    printf("%d %d,%d ", ioctl(fd, _IOWR('t', 4, both), both), both[0], both[1]);
-    printf("%d %u,%u ", ioctl(fd, _IOWR('t', 10, raw), raw), raw[0], raw[1]);
+    result = ioctl(fd, _IOWR('t', 4, both), both);
+    printf("%d %d,%d ", result, both[0], both[1]);
+    result = ioctl(fd, _IOWR('t', 10, raw), raw);
+    printf("%d %u,%u ", result, raw[0], raw[1]);
     printf("%d ", ioctl(fd, _IOW('t', 3, both), (void *)16) < 0 ? errno : 0);
     printf("%d ", ioctl(fd, _IO('t', 99), 0) < 0 ? errno : 0);
-    printf("%d %s %d\n", ioctl(fd, _IO('g', 2), &area), text, (int)area.len);
+    result = ioctl(fd, _IO('g', 2), &area);
+    printf("%d %s %d\n", result, text, (int)area.len);
     return 0;
 }
 """
 
 
-class TypedAndGather(Typed, Gather):
+class TypedAndGather(Typed):
     """Both kinds of ioctl on one node."""
 
-    def __init__(self, unrestricted: bool) -> None:
-        Typed.__init__(self, unrestricted=unrestricted)
+    upper = Gather.upper
 
     @cuse.ioctl(RAW, raw=True)
     def raw(self, file: cuse.File, request: IoctlRequest) -> IoctlReply:
@@ -452,16 +456,14 @@ class TypedAndGather(Typed, Gather):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("bits", [64, 32])
+@pytest.mark.parametrize("bits", [64, pytest.param(32, marks=pytest.mark.smp)])
 @pytest.mark.parametrize("unrestricted", [False, True])
 def test_a_client_in_c(tmp_path: Path, bits: int, unrestricted: bool) -> None:
     source, program = tmp_path / "client.c", tmp_path / "client"
     source.write_text(CLIENT)
     assert shutil.which("gcc")
     subprocess.run(["gcc", f"-m{bits}", "-o", program, source], check=True)
-    if subprocess.run([program, "/dev/null"], check=False).returncode:
-        pytest.skip(f"this kernel runs no {bits}-bit programs")
-    with cuse.Channel(TypedAndGather(unrestricted)) as channel:
+    with cuse.Channel(TypedAndGather(unrestricted=unrestricted)) as channel:
         assert channel.path is not None
         run = subprocess.run(
             [program, channel.path], capture_output=True, text=True, check=True, timeout=60

@@ -1,5 +1,6 @@
 """What a device does by default: positions, trimming, holes, and the extension ioctls."""
 
+import contextlib
 import errno
 import os
 
@@ -27,6 +28,16 @@ def test_what_was_written_is_read_back(serve: Serve) -> None:
         assert seek(file, 0) == 0
         assert file.read(len(data) + 1) == data
         assert file.read(1) == b""
+
+
+@pytest.mark.fake
+def test_files_left_open_at_the_end_give_their_memory_back() -> None:
+    with contextlib.ExitStack() as stack:
+        served = FakeServer(stack)
+        served.open().write(pattern(3 * QUANTUM))
+        budget = served.devices[0].shared.budget
+        assert budget.used > 0
+    assert budget.used == 0
 
 
 def test_each_open_file_has_a_position_of_its_own(serve: Serve) -> None:
@@ -175,7 +186,7 @@ def test_seek_knows_every_whence(serve: Serve) -> None:
         (-1, os.SEEK_SET, errno.EINVAL),
         (-11, os.SEEK_END, errno.EINVAL),
         (0, 9, errno.EINVAL),
-        (2**63 - 1, os.SEEK_CUR, errno.EOVERFLOW),
+        (2**63 - 1, os.SEEK_CUR, errno.EINVAL),
         (10, os.SEEK_DATA, errno.ENXIO),
         (10, os.SEEK_HOLE, errno.ENXIO),
     ],

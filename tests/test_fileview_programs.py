@@ -194,10 +194,10 @@ def test_two_connections_to_one_database(path: Path) -> None:
         assert second.execute("SELECT sum(n) FROM t").fetchone() == (sum(range(50)),)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("maps", [True, False])
-def test_random_operations_leave_what_a_model_says(path: Path, seed: int, maps: bool) -> None:
-    options = [] if maps else ["--no-mmap"]
+@pytest.mark.parametrize(("seed", "options"), [(1, []), (2, ["--no-mmap"])], ids=["maps", "plain"])
+def test_random_operations_leave_what_a_model_says(
+    path: Path, seed: int, options: list[str]
+) -> None:
     said = out(
         sys.executable, str(FSX), str(path), "--operations", "4000", "--seed", str(seed), *options
     )
@@ -205,20 +205,18 @@ def test_random_operations_leave_what_a_model_says(path: Path, seed: int, maps: 
 
 
 @pytest.mark.parametrize(
-    "geometry",
-    [("--quantum", "1"), ("--quantum", "4000"), ("--order", "0", "--qset", "1"), ("--order", "10")],
-    ids=" ".join,
+    ("geometry", "size", "operations"),
+    [
+        ("--quantum 1", 800, 300),
+        ("--quantum 4000", 1 << 18, 1000),
+        ("--order 0 --qset 1", 1 << 18, 1000),
+        ("--order 10", 1 << 18, 1000),
+    ],
 )
-def test_random_operations_with_other_quanta(tmp_path: Path, geometry: tuple[str, ...]) -> None:
-    size = 3000 if geometry == ("--quantum", "1") else 1 << 18
-    with served(tmp_path / "files", "--max-bytes", "64M", *geometry) as server:
-        said = out(
-            sys.executable,
-            str(FSX),
-            str(server.files[0]),
-            "--operations",
-            "1500",
-            "--size",
-            str(size),
-        )
+def test_random_operations_with_other_quanta(
+    tmp_path: Path, geometry: str, size: int, operations: int
+) -> None:
+    words = ["--operations", str(operations), "--size", str(size)]
+    with served(tmp_path / "files", "--max-bytes", "64M", *geometry.split()) as server:
+        said = out(sys.executable, str(FSX), str(server.files[0]), *words)
     assert b"no difference" in said

@@ -86,6 +86,19 @@ def test_a_checkout_below_tmp_is_there_and_read_only_and_a_share_is_writable(
     assert (share / "x").exists()
 
 
+def test_output_and_errors_that_go_to_one_place_keep_their_order() -> None:
+    script = "for i in 1 2 3; do echo out $i; echo err $i >&2; done"
+    done = subprocess.run(
+        [GUEST, "--", "sh", "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=800,
+        check=False,
+    )
+    assert done.stdout == "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\n"
+
+
 def test_a_bare_environment_suffices() -> None:
     done = subprocess.run(
         ["sh", "-c", 'umask 077; exec "$0" -- sh -c "echo $((6 * 7))" <&- 2>&1', GUEST],

@@ -136,6 +136,14 @@ def test_an_aborted_device_ends_the_server_with_status_1() -> None:
     assert b"a device was ended by the kernel" in server.errors
 
 
+def test_a_command_whose_device_ended_is_not_waited_for() -> None:
+    server = RealServer("--run", "sleep", "1000")
+    ABORT.write_text("1")
+    assert server.process.wait(WAIT_S) == 1
+    server.stop()
+    assert b"a device was ended by the kernel" in server.errors
+
+
 def test_a_client_killed_in_the_midst_leaves_the_server_working() -> None:
     server = RealServer()
     try:

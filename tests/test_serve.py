@@ -8,7 +8,7 @@ import pytest
 
 from cuse_scullv.daemon import ServeError, Settings
 from nodes import NAME, has_cuse
-from shell import CLI, cli, refused, run, sh, text
+from shell import CLI, cli, inside, refused, run, sh, text
 
 BAD_OPTIONS = [
     # what is typed, what the message must have
@@ -52,7 +52,7 @@ BAD_OPTIONS = [
     ("options", "words"), BAD_OPTIONS, ids=[" ".join(o) for o, _ in BAD_OPTIONS]
 )
 def test_bad_options_are_refused(options: list[str], words: list[str]) -> None:
-    message = refused("serve", *options)
+    message = refused("serve", *options, run=inside)
     assert message.startswith("cuse-scullv")
     for word in words:
         assert word in message
@@ -112,6 +112,31 @@ def test_run_finds_a_device_and_returns_the_command_s_status() -> None:
     )
     assert done.returncode == 7, text(done)
     assert not Path(f"/dev/{NAME}").exists()
+
+
+@pytest.mark.mount
+@pytest.mark.parametrize(("level", "appears"), [("info", True), ("warning", False)])
+def test_the_log_says_as_much_as_was_asked_for(tmp_path: Path, level: str, appears: bool) -> None:
+    done = cli(
+        *("serve", "--no-node", "--files", str(tmp_path), "--log-level", level, "--run"),
+        *(*CLI, "trim", str(tmp_path / "scullv")),
+    )
+    assert done.returncode == 0, text(done)
+    assert (b"INFO: scullv: trimmed: quantum 65536, qset 500\n" in done.stderr) is appears
+    assert b"serving" in done.stderr
+
+
+@pytest.mark.real
+def test_who_may_not_open_cuse_is_told_what_to_do() -> None:
+    done = run(
+        *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+        *(*CLI, "serve", "--name", NAME),
+    )
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1, text(done)
+    assert b"may not open /dev/cuse" in done.stderr
+    assert b"as root" in done.stderr
+    assert b"--no-node --files DIR" in done.stderr
 
 
 @pytest.mark.real

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from rich.console import Console
@@ -25,6 +26,7 @@ class Meter:
         self._console = console
         self._done = 0
         self._line = -1
+        self._began = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description:<58.58}"),
             BarColumn(bar_width=24),
@@ -55,7 +57,9 @@ class Meter:
         line = self._done * LINES // self._total
         if not self._console.is_terminal and line > self._line:
             self._line = line
-            text = f"cuse-scullv bench: {self._done} of {self._total}: {description}"
+            seconds = time.monotonic() - self._began
+            done = f"{self._done} of {self._total} after {seconds:.0f} s"
+            text = f"cuse-scullv bench: {done}: {description}"
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def did(self) -> None:

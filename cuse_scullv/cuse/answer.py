@@ -233,13 +233,14 @@ class Answers:
         else:
             file._number = next(self._numbers)
         self.files[file._number] = file  # before the answer: the next request may be quick
-        if self.pending.pop(request.id, None) is not None:
-            lib.call_reply_open(request.call, file._number if not handle else 0, handle)
+        if self.pending.pop(request.id, None) is None:
+            self._late(request)
+        elif lib.call_reply_open(request.call, file._number if not handle else 0, handle) == 0:
             return
-        self._late(request)
+        # Nobody has the file: its client was answered already, or gave up.
         del self.files[file._number]
-        lib.handle_free(handle)
         self.release_now(file)
+        lib.handle_free(handle)
 
     def finish_release(self, request: Request, result: Any) -> None:
         if inspect.isawaitable(result):

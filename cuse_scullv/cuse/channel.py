@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import logging
@@ -38,6 +39,14 @@ GRACE_S = 1.0
 _names_lock = threading.Lock()
 _names: set[str] = set()  # under _names_lock: of the nodes that this process serves
 _lost: list[Any] = []  # what threads that never ended may still use
+_started: set[Channel] = set()  # to be closed before the interpreter goes
+
+
+@atexit.register
+def _close_all() -> None:
+    """An upcall into an interpreter that is going would never come back."""
+    for channel in list(_started):
+        channel.close()
 
 
 class Channel:
@@ -154,6 +163,7 @@ class Channel:
             code = ffi.errno
             raise DeviceError(code, f"no session for {device.name!r}: {os.strerror(code)}")
         self._channel = channel
+        _started.add(self)
 
     def _close_fd(self) -> None:
         fd, self._fd = self._fd, None
@@ -195,15 +205,17 @@ class Channel:
         session = self._session
         if not channel or session is None:
             return
+        _started.discard(self)
         session.stop(grace)
-        if lib.channel_close(channel, int(grace * 1000)) == -errno.EBUSY:
+        threads_left = lib.channel_close(channel, int(grace * 1000)) == -errno.EBUSY
+        if threads_left:
             logger.error("%s: a handler hangs; its thread is left behind", self.device.name)
             _lost.append(self._owner)
         if self._node is not None:
             self._node.remove()
             with _names_lock:
                 _names.discard(self.device.name)
-        session.finish()
+        session.finish(threads_left=threads_left)
 
     def _hung_up(self) -> None:
         self._ended.set()

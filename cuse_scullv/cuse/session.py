@@ -25,7 +25,7 @@ from cuse_scullv._native import ffi, lib
 
 from .answer import Answers, Finish, logger
 from .deadline import Deadlines
-from .device import Device, Handler, overrides
+from .device import DataPathDevice, Device, Handler, overrides
 from .errors import DeviceError
 from .file import File
 from .ioctl import IoctlRequest
@@ -304,10 +304,13 @@ class Session(Answers):
         if self._pool is not None:
             self._pool.close()
 
-    def finish(self) -> None:
-        """After the channel's end: files that clients still have open are released."""
+    def finish(self, *, threads_left: bool = False) -> None:
+        """After the channel's end: files that clients still have open are released. Their handles
+        are freed, unless threads of the channel are left that may be using one."""
         for number in list(self.files):
             self.release_now(self.files.pop(number))
+            if isinstance(self.device, DataPathDevice) and not threads_left:
+                lib.handle_free(ffi.cast("struct handle *", number))
         self.device._session = None
 
     def release_now(self, file: File) -> None:

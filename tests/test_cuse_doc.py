@@ -1,0 +1,128 @@
+"""docs/cuse.md: its code works, and it speaks of every public name."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cuse_scullv import cuse
+from cuse_scullv.cuse import testing
+
+DOC = Path(__file__).parent.parent / "docs/cuse.md"
+TEXT = DOC.read_text(encoding="utf-8")
+REFERENCE = TEXT.partition("\n## Reference\n")[2].partition("\n## ")[0]
+
+
+@pytest.fixture
+def code(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """All the code of the page, run in order, as one module."""
+    served: list[cuse.Device] = []
+    monkeypatch.setattr(cuse, "serve", lambda *devices: served.extend(devices))
+    module: dict[str, Any] = {"served": served}
+    for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+        exec(compile(block, str(DOC), "exec"), module)
+    return module
+
+
+def test_the_tutorial_is_as_short_as_it_says() -> None:
+    block = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[0]
+    lines = [line for line in block.splitlines() if line.strip()]
+    assert len(lines) <= 15
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_upper",
+        "test_a_reader_waits_and_can_be_interrupted",
+        "test_nested_pointers",
+    ],
+)
+def test_the_tests_of_the_page_pass(
+    code: dict[str, Any], cuse_device: Callable[..., testing.FakeKernel], name: str
+) -> None:
+    code[name](cuse_device)
+
+
+def test_the_devices_of_the_page_work(
+    code: dict[str, Any], cuse_device: Callable[..., testing.FakeKernel]
+) -> None:
+    assert [device.name for device in code["served"]] == ["upper"]
+    code["test_a_bad_range_is_einval"](cuse_device, 1, 0)
+    file = cuse_device(code["Sensor"]("sensor")).open()
+    exchange = cuse.IOWR("S", 3, "=i")
+    assert file.ioctl(exchange, (7).to_bytes(4, "little")).data == (1).to_bytes(4, "little")
+    file = cuse_device(code["PolledMailbox"]("mailbox")).open()
+    file.write(b"message")
+    assert file.poll() == 5
+    assert file.read(3) == b"mes"
+
+
+@pytest.mark.real
+def test_the_tutorial_does_what_the_page_shows(tmp_path: Path) -> None:
+    program = tmp_path / "upper.py"
+    program.write_text(re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[0])
+    (command, answer) = re.findall(r"\$ (exec 3<>.*)\n(.*)\n", TEXT)[0]
+    with subprocess.Popen([sys.executable, program]) as server:
+        try:
+            while not Path("/dev/upper").exists():
+                assert server.poll() is None
+                time.sleep(0.01)
+            run = ["sh", "-c", f"until : <> /dev/upper; do :; done 2>/dev/null; {command}"]
+            done = subprocess.run(run, capture_output=True, text=True, timeout=90, check=True)
+        finally:
+            server.terminate()
+    assert server.returncode == 0
+    assert done.stdout.strip() == answer == "HELLO"
+
+
+@pytest.mark.parametrize("name", cuse.__all__)
+def test_the_reference_has_every_public_name(name: str) -> None:
+    assert re.search(rf"`[^`]*\b{name}\b", REFERENCE), f"{name} is not in the reference"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        cuse.Device,
+        cuse.File,
+        cuse.IoctlRequest,
+        cuse.IoctlReply,
+        cuse.Condition,
+        cuse.Channel,
+        cuse.Workers,
+        cuse.Availability,
+        cuse.Caller,
+        testing.FakeKernel,
+        testing.FakeFile,
+    ],
+)
+def test_the_reference_has_every_public_member(kind: type) -> None:
+    members = [name for name in vars(kind) if not name.startswith("_")]
+    hints = getattr(kind, "__annotations__", {})
+    skipped = {"ins", "outs", "kernel", "closed", "device", "workers", "requests", "options"}
+    missing = [
+        name
+        for name in {*members, *hints} - skipped
+        if not name.startswith("_") and not re.search(rf"\b{name}\b", REFERENCE)
+    ]
+    assert not missing
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    undocumented = [
+        f"{kind}.{name}" if name else kind
+        for kind in cuse.__all__
+        for name in ("", *vars(getattr(cuse, kind)))
+        if callable(member := getattr(getattr(cuse, kind), name) if name else getattr(cuse, kind))
+        and not name.startswith("_")
+        and not getattr(member, "__doc__", None)
+    ]
+    assert not undocumented
