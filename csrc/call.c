@@ -17,6 +17,7 @@
 struct pending {
     struct call call; /* first: what Python sees is the pending itself */
     fuse_req_t req;   /* NULL: nobody waits for an answer */
+    struct channel *channel; /* counts the call; NULL with req */
     void *kept;       /* our copy of the data */
     struct fuse_file_info fi;
     call_open_hook *hook;
@@ -35,10 +36,15 @@ static const struct pending *pending_of_const(const struct call *call)
     return (const struct pending *)call;
 }
 
+/* The last use of the call: its channel may end. */
 static void pending_free(struct pending *pending)
 {
+    struct channel *channel = pending->channel;
+
     free(pending->kept);
     free(pending);
+    if (channel)
+        channel_count_call(channel, -1);
 }
 
 /* What Python knows the open file by: the number it gave, or the handle's address. */
@@ -58,6 +64,8 @@ struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_fil
         return NULL;
     }
     pending->req = req;
+    pending->channel = fuse_req_userdata(req);
+    channel_count_call(pending->channel, 1);
     if (fi)
         pending->fi = *fi;
     pending->call = (struct call){
@@ -87,6 +95,15 @@ struct call *call_new_bare(enum call_kind kind)
 void call_free_bare(struct call *call)
 {
     pending_free(pending_of(call));
+}
+
+void call_drop(struct call *call)
+{
+    struct pending *pending = pending_of(call);
+
+    if (pending->req)
+        fuse_reply_none(pending->req);
+    pending_free(pending);
 }
 
 bool call_keep_data(struct call *call)

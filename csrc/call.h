@@ -20,6 +20,8 @@ bool call_keep_data(struct call *call);
 /* For calls without a request (HANGUP). */
 struct call *call_new_bare(enum call_kind kind);
 void call_free_bare(struct call *call);
+/* Ends a call that Python never saw, without an answer. */
+void call_drop(struct call *call);
 
 /* What `open` replies carry in fi->fh: a pointer to a handle, or a number for Python (odd). */
 struct handle *fh_handle(uint64_t fh); /* NULL: Python's */

@@ -129,6 +129,11 @@ bool channel_is_caller(const struct channel *channel)
            pthread_equal(channel->worker[0]->thread, pthread_self());
 }
 
+void channel_count_call(struct channel *channel, int change)
+{
+    atomic_fetch_add_explicit(&channel->calls, (unsigned)change, memory_order_acq_rel);
+}
+
 void *channel_arg(const struct channel *channel)
 {
     return channel->setup.arg;

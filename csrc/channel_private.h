@@ -31,6 +31,7 @@ struct channel {
     struct placement *placement;
     unsigned workers_max;
     _Atomic bool stopping;
+    _Atomic unsigned calls; /* made and not answered to the end */
     pthread_mutex_t lock;               /* a leaf: never held in an upcall or a system call */
     pthread_cond_t changed;             /* status, queue, running; by CLOCK_MONOTONIC */
     int status;                         /* lock; 1: not yet, 0: ready, or -errno */

@@ -14,10 +14,10 @@
 #include "dropper.h"
 
 #include <limits.h>
-#include <signal.h>
 #include <sys/stat.h>
 
 #include "lock.h"
+#include "thread.h"
 
 /* The kernel takes signed numbers; a length of 0 means to the end. */
 static off_t as_offset(uint64_t number)
@@ -107,22 +107,17 @@ void dropper_release(struct dropper *dropper, enum dropper_hold what)
 
 int dropper_start(struct dropper *dropper, struct fuse_session *session)
 {
-    sigset_t all, before;
     int rc;
 
     *dropper = (struct dropper){.session = session};
     pthread_mutex_init(&dropper->lock, NULL);
     pthread_cond_init(&dropper->changed, NULL);
-    /* Signals are for the interpreter's thread. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&dropper->thread, NULL, dropper_main, dropper);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    rc = thread_start(&dropper->thread, dropper_main, dropper);
     if (rc) {
         pthread_cond_destroy(&dropper->changed);
         pthread_mutex_destroy(&dropper->lock);
     }
-    return -rc;
+    return rc;
 }
 
 void dropper_stop(struct dropper *dropper)

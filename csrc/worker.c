@@ -19,6 +19,7 @@
 
 #include "channel_private.h"
 #include "lock.h"
+#include "thread.h"
 
 #define WAKE_SIGNAL (SIGRTMIN + 7)
 
@@ -210,7 +211,11 @@ static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
     struct channel *channel = worker->channel;
+    sigset_t wake;
 
+    sigemptyset(&wake);
+    sigaddset(&wake, WAKE_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &wake, NULL);
     placement_join(channel->placement, worker->number);
     worker_loop(worker);
     placement_leave(channel->placement, worker->number);
@@ -219,20 +224,6 @@ static void *worker_main(void *arg)
     channel->reading--;
     pthread_cond_broadcast(&channel->changed);
     return NULL;
-}
-
-/* Signals are for the interpreter's thread, but for our own, which breaks a read. */
-static int start_thread(struct worker *worker)
-{
-    sigset_t all, before;
-    int rc;
-
-    sigfillset(&all);
-    sigdelset(&all, WAKE_SIGNAL);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&worker->thread, NULL, worker->caller ? caller_main : worker_main, worker);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -rc;
 }
 
 /* With the lock held. Counts the worker in before it runs, so that nobody counts on less. */
@@ -252,7 +243,7 @@ static int start_worker(struct channel *channel, bool caller)
     rc = caller ? 0 : request_room_init(&worker->room, channel->setup.payload_max);
     if (rc < 0)
         goto free_worker;
-    rc = start_thread(worker);
+    rc = thread_start(&worker->thread, caller ? caller_main : worker_main, worker);
     if (rc < 0)
         goto free_room;
     channel->worker[channel->started++] = worker;
@@ -283,22 +274,35 @@ static void install_wake(void)
 
 /* --- all of them ------------------------------------------------------------------------------- */
 
-/* Wakes whoever sleeps in a read until all have gone: the signal may come just before the read. */
+/* With the lock held: calls that no thread will run are nobody's. Their clients hear of it from the
+ * kernel. */
+static void drop_queue(struct channel *channel)
+{
+    struct call *call;
+
+    while ((call = dequeue(channel)))
+        call_drop(call);
+}
+
+/* Wakes whoever sleeps in a read until all have gone (the signal may come just before the read),
+ * and waits for the answers that other threads are giving at this moment. */
 bool workers_stop(struct channel *channel, uint32_t timeout_ms)
 {
     uint64_t until = now_ns() + timeout_ms * UINT64_C(1000000);
 
     channel->stopping = true;
     LOCKED(&channel->lock);
-    while (channel->running && now_ns() < until) {
+    while ((channel->running || channel->calls) && now_ns() < until) {
         struct timespec soon = deadline_in(5);
 
+        drop_queue(channel);
         for (unsigned i = 0; i < channel->started; i++)
-            pthread_kill(channel->worker[i]->thread, WAKE_SIGNAL);
+            if (!channel->worker[i]->caller)
+                pthread_kill(channel->worker[i]->thread, WAKE_SIGNAL);
         pthread_cond_broadcast(&channel->changed);
         pthread_cond_timedwait(&channel->changed, &channel->lock, &soon);
     }
-    return channel->running == 0;
+    return channel->running == 0 && channel->calls == 0;
 }
 
 void workers_free(struct channel *channel)

@@ -454,3 +454,15 @@ def test_faults_are_seen_however_logging_is_set_up(
 ) -> None:
     cuse_device(device()).open().read(1)
     assert cuse_log == []
+
+
+def test_a_device_may_end_while_its_last_answer_is_under_way() -> None:
+    """The client goes on as soon as it has the answer, the thread that gave it a little later."""
+
+    class Quick(cuse.Device):
+        async def release(self, file: cuse.File) -> None:
+            return None
+
+    for _ in range(100):
+        with testing.serve(Quick("quick")) as kernel:
+            kernel.open(os.O_RDWR).close()
