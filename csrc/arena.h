@@ -64,6 +64,9 @@ void arena_batch_retire(struct arena_batch *batch, region_t region);
 void arena_batch_flush(struct arena_batch *batch);
 /* Gives back what the kernel still has under free regions (parts of huge pages). */
 void arena_sweep(struct arena *arena);
+/* For keeper.c: gives back what is warm and not kept for good. False: regions were taken since the
+ * last time, so they may be wanted; nothing was given back. */
+bool arena_cool(struct arena *arena);
 /* Nothing is kept warm from now on: the arena is about to go. */
 void arena_close(struct arena *arena);
 

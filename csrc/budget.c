@@ -2,7 +2,7 @@
  *
  * Three counters, each with its own allowance: the regions have the limit itself; the index has a
  * part of it and a floor, generous enough for positions far apart at the smallest quantum; what is
- * kept warm for reuse has a few megabytes. A counter never exceeds its allowance, not even for a
+ * kept warm for reuse, most of it for a moment only (keeper.c), a part with a floor and a ceiling. A counter never exceeds its allowance, not even for a
  * moment, so that a charge fails only where the limit is really reached.
  *
  * No locks: each counter is an atomic, and nothing else follows from it. */
@@ -17,13 +17,23 @@
 
 #define INDEX_SHARE 8u                /* of the limit, one part in so many, … */
 #define INDEX_FLOOR (UINT64_C(4) << 20) /* … and this many bytes besides */
-#define WARM_MAX (UINT64_C(8) << 20)  /* bytes */
+#define WARM_SHARE 8u
+#define WARM_FLOOR (UINT64_C(8) << 20)    /* bytes, where the limit is that large */
+#define WARM_CEILING (UINT64_C(512) << 20)
 
 struct budget {
     refs_t refs;
     uint64_t allowance[BUDGET_KINDS]; /* bytes; constant */
     _Atomic uint64_t used[BUDGET_KINDS];
 };
+
+static uint64_t warm_allowance(uint64_t limit)
+{
+    uint64_t share = limit / WARM_SHARE;
+    if (share < WARM_FLOOR)
+        return limit < WARM_FLOOR ? limit : WARM_FLOOR;
+    return share < WARM_CEILING ? share : WARM_CEILING;
+}
 
 struct budget *budget_new(uint64_t max_bytes)
 {
@@ -33,7 +43,7 @@ struct budget *budget_new(uint64_t max_bytes)
     budget->refs = 1;
     budget->allowance[BUDGET_REGIONS] = max_bytes;
     budget->allowance[BUDGET_INDEX] = max_bytes / INDEX_SHARE + INDEX_FLOOR;
-    budget->allowance[BUDGET_WARM] = max_bytes < WARM_MAX ? max_bytes : WARM_MAX;
+    budget->allowance[BUDGET_WARM] = warm_allowance(max_bytes);
     return budget;
 }
 

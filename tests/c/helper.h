@@ -58,6 +58,16 @@ static inline void assert_all(const uint8_t *data, size_t n, uint8_t value)
 }
 
 /* Resident memory of this process, bytes. */
+static inline uint64_t resident(void);
+
+/* Whether the resident memory falls to so much; what is kept warm takes a second or two. */
+static inline bool falls_to(uint64_t bytes)
+{
+    for (unsigned tries = 0; tries < 3000 && resident() > bytes; tries++)
+        usleep(10000);
+    return resident() <= bytes;
+}
+
 static inline uint64_t resident(void)
 {
     unsigned long long size, pages;

@@ -1,0 +1,11 @@
+/* keeper: gives memory back that was kept warm and that nobody came back for. See keeper.c. */
+#ifndef KEEPER_H
+#define KEEPER_H
+
+#include "arena.h"
+
+/* The arena has more warm than it keeps for good: it is looked after until it has not. Not with
+ * the arena's lock held. */
+void keeper_watch(struct arena *arena);
+
+#endif

@@ -1,0 +1,187 @@
+/* recycle: what becomes of an arena's regions that nobody needs any more.
+ *
+ * They stay warm, as far as the allowances go, and are taken again first; or their memory goes back
+ * to the kernel and they read as zeros. What is warm beyond WARM_KEPT_BYTES cools down when nobody
+ * takes it (keeper.c). Locks: as in arena.c. */
+#include <assert.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "arena_private.h"
+#include "bits.h"
+#include "keeper.h"
+#include "lock.h"
+
+#define WARM_KEPT_BYTES (8 * MIB) /* of one arena, for good */
+
+/* Keeps the first regions of the run warm, as many as there is room for: how many. Those are
+ * pushed last to first, so that they are taken in their order. */
+static uint32_t keep_warm(struct arena *arena, region_t first, uint32_t count)
+{
+    LOCKED(&arena->lock);
+    uint32_t room = arena->warm_max > arena->warm_count ? arena->warm_max - arena->warm_count : 0;
+    uint32_t warm = count < room ? count : room;
+    while (warm > 0 && !budget_charge(arena->budget, BUDGET_WARM,
+                                      (uint64_t)warm * arena->region_bytes))
+        warm /= 2;
+    for (uint32_t i = warm; i-- > 0;)
+        arena->warm[arena->warm_count++] = first + i;
+    return warm;
+}
+
+static void give_back(struct arena *arena, region_t first, uint32_t count)
+{
+    size_t bytes = (size_t)count * arena->region_bytes;
+    /* Refused for locked memory (mlockall): cleared by hand, it is as good to the next taker. */
+    if (madvise(arena_address(arena, first), bytes, MADV_DONTNEED) != 0)
+        memset(arena_address(arena, first), 0, bytes);
+    LOCKED(&arena->lock);
+    for (region_t region = first; region < first + count; region++) {
+        assert(bits_get(arena->taken, region));
+        bits_clear(arena->taken, region);
+    }
+    if (arena->low > first)
+        arena->low = first;
+    arena->gave = true;
+}
+
+/* Whether there is more warm than is kept for good, and the keeper does not know yet. */
+static bool to_be_watched(struct arena *arena)
+{
+    LOCKED(&arena->lock);
+    if (arena->watched || arena->warm_count <= WARM_KEPT_BYTES / arena->region_bytes)
+        return false;
+    arena->takes_seen = arena->takes;
+    arena->watched = true;
+    return true;
+}
+
+void arena_recycle(struct arena *arena, region_t first, uint32_t count)
+{
+    uint32_t warm = keep_warm(arena, first, count);
+    if (warm < count)
+        give_back(arena, first + warm, count - warm);
+    if (to_be_watched(arena))
+        keeper_watch(arena);
+}
+
+/* Takes a run of neighbours off the warm regions that are not kept: how many; 0: there are none. */
+static uint32_t pop_warm(struct arena *arena, region_t *first)
+{
+    LOCKED(&arena->lock);
+    uint32_t kept = (uint32_t)(WARM_KEPT_BYTES / arena->region_bytes);
+    uint32_t count = 0;
+    while (arena->warm_count > kept) {
+        region_t region = arena->warm[arena->warm_count - 1];
+        if (count > 0 && region != *first + count)
+            break;
+        if (count == 0)
+            *first = region;
+        count++;
+        arena->warm_count--;
+    }
+    budget_uncharge(arena->budget, BUDGET_WARM, (uint64_t)count * arena->region_bytes);
+    if (count == 0)
+        arena->watched = false;
+    return count;
+}
+
+bool arena_cool(struct arena *arena)
+{
+    region_t first;
+    uint32_t count;
+    {
+        LOCKED(&arena->lock);
+        bool wanted = arena->takes != arena->takes_seen;
+        arena->takes_seen = arena->takes;
+        if (wanted)
+            return false;
+    }
+    while ((count = pop_warm(arena, &first)) > 0)
+        give_back(arena, first, count);
+    arena_sweep(arena);
+    return true;
+}
+
+void arena_give_spare(struct arena *arena, region_t region)
+{
+    if (slot_retire(&arena->slot[region]))
+        arena_recycle(arena, region, 1);
+}
+
+void arena_retire(struct arena *arena, region_t region)
+{
+    arena_unkeep(arena, region);
+    arena_give_spare(arena, region);
+}
+
+static void batch_recycle(struct arena_batch *batch)
+{
+    for (unsigned i = 0; i < batch->runs; i++)
+        arena_recycle(batch->arena, batch->run[i].first, batch->run[i].count);
+    batch->runs = 0;
+}
+
+void arena_batch_retire(struct arena_batch *batch, region_t region)
+{
+    batch->charged++;
+    if (!slot_retire(&batch->arena->slot[region]))
+        return;
+    struct arena_run *last = batch->runs > 0 ? &batch->run[batch->runs - 1] : NULL;
+    if (last && last->first + last->count == region) {
+        last->count++;
+    } else if (last && region + 1 == last->first) {
+        last->first--;
+        last->count++;
+    } else {
+        if (batch->runs == ARENA_RUNS)
+            batch_recycle(batch);
+        batch->run[batch->runs++] = (struct arena_run){.first = region, .count = 1};
+    }
+}
+
+void arena_batch_flush(struct arena_batch *batch)
+{
+    batch_recycle(batch);
+    budget_uncharge(batch->arena->budget, BUDGET_REGIONS,
+                    batch->charged * batch->arena->region_bytes);
+    batch->charged = 0;
+}
+
+void arena_sweep(struct arena *arena)
+{
+    LOCKED(&arena->lock);
+    if (!arena->gave)
+        return;
+    arena->gave = false;
+    uint32_t top = 0;
+    for (uint32_t free = bits_next(arena->taken, 0, arena->top, false); free < arena->top;
+         free = bits_next(arena->taken, top, arena->top, false)) {
+        top = bits_next(arena->taken, free, arena->top, true);
+        uint64_t from = (uint64_t)free * arena->region_bytes;
+        uint64_t end = (uint64_t)top * arena->region_bytes;
+        if (top == arena->top) {
+            /* Nothing is in use from here on, so neither is the rest of the last huge page. */
+            end = round_up(end, HUGE_BYTES);
+            end = end < arena->open_bytes ? end : arena->open_bytes;
+            arena->top = top = free;
+        }
+        (void)madvise(arena->base + from, end - from, MADV_DONTNEED);
+    }
+}
+
+void arena_close(struct arena *arena)
+{
+    for (;;) {
+        region_t region;
+        {
+            LOCKED(&arena->lock);
+            arena->warm_max = 0;
+            if (arena->warm_count == 0)
+                return;
+            region = arena->warm[--arena->warm_count];
+            budget_uncharge(arena->budget, BUDGET_WARM, arena->region_bytes);
+        }
+        give_back(arena, region, 1);
+    }
+}
