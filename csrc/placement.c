@@ -38,8 +38,10 @@
 #define STARVED_NS INT64_C(1500000)
 #define BACK_OFF_FIRST_NS INT64_C(500000000)
 #define BACK_OFF_MOST_NS INT64_C(32000000000)
-/* Of the requests between two looks, the share from other threads that makes "several". */
+/* Of the requests between two looks, the share from other threads that makes "several"; and how
+ * long it stays so, as a window in which one of them got no turn looks like a single client. */
 #define SEVERAL_SHARE 8
+#define SEVERAL_NS INT64_C(250000000)
 #define AT_LARGE (-1)
 
 struct placement {
@@ -53,7 +55,8 @@ struct placement {
     atomic_flag looking;
     int cpu; /* where the workers are bound, or AT_LARGE */
     int64_t waited_ns;   /* sum of the workers' run delays at the last look */
-    int64_t calm_at;     /* follow again after this */
+    int64_t shared_until; /* several clients: follow nobody before this */
+    int64_t calm_at;     /* starved: the same */
     int64_t back_off_ns; /* the next pause */
 };
 
@@ -191,10 +194,11 @@ static void look(struct placement *placement, int64_t now)
         return;
     }
     if (turns * SEVERAL_SHARE > seen && turns > 1) {
+        placement->shared_until = now + SEVERAL_NS;
         place_all(placement, AT_LARGE);
         return;
     }
-    if (now < placement->calm_at)
+    if (now < placement->calm_at || now < placement->shared_until)
         return;
     if (now > placement->calm_at + 2 * placement->back_off_ns)
         placement->back_off_ns = BACK_OFF_FIRST_NS;
