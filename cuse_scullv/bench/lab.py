@@ -6,13 +6,13 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cuse_scullv.bench.errors import BenchError
+from cuse_scullv.bench.process import finish
 from cuse_scullv.bench.programs import Programs
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -34,6 +34,16 @@ class Scale:
     large: int = GIB
     """Of what is measured with a large device."""
     idle_seconds: float = 3.0
+
+    def fit(self, available: int) -> Scale:
+        """The scale for a machine that has so many bytes of memory to spare: data sets stay well
+        below it, and are a power of two where they are cut."""
+        large, span = self.large, self.span
+        while large > max(available // 3, MIB):
+            large //= 2
+        while span > max(available // 8, 8 * MIB):
+            span //= 2
+        return replace(self, large=large, span=span)
 
 
 FULL = Scale()
@@ -65,6 +75,12 @@ class Lab:
         return f"scullvbench{os.getpid()}x{next(self._numbers)}"
 
     @property
+    def large_text(self) -> str:
+        """The scale's `large`, for the names of cases and contenders."""
+        large = self.scale.large
+        return f"{large // GIB} GiB" if large % GIB == 0 else f"{large // MIB} MiB"
+
+    @property
     def client(self) -> Path:
         return self.programs.own("client")
 
@@ -85,7 +101,7 @@ class Lab:
         need = max(4 * self.scale.span, self.scale.large) + 64 * MIB
         with self.mount_point() as path:
             command = ["mount", "-t", "tmpfs", "-o", f"size={need}", "scullv-bench", str(path)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = finish(command)
             if done.returncode != 0:
                 raise BenchError(f"cannot mount a tmpfs to compare with: {done.stderr.strip()}")
             yield path
@@ -100,8 +116,7 @@ def unmount(path: Path) -> None:
     """Ends a mount that a server left behind. Does nothing where there is none."""
     # Not os.path.ismount: a mount whose server is gone cannot be looked at.
     if any(line.split()[4] == str(path) for line in open_mounts()):
-        command = ["umount", "-l", str(path)]
-        subprocess.run(command, capture_output=True, check=False)
+        finish(["umount", "-l", str(path)])
 
 
 def open_mounts() -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cuse_scullv.bench.errors import BenchError
+from cuse_scullv.bench.process import finish, started
 
 # How long a load may take beyond its time, in seconds: beside CPU hogs, in an emulated guest, a
 # single call can take long.
@@ -61,13 +62,7 @@ class Load:
         """Raises BenchError where a client fails."""
         command = [str(client), *self.arguments(), *self.paths]
         try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=self.seconds + PATIENCE_S,
-            )
+            done = finish(command, seconds=self.seconds + PATIENCE_S)
         except subprocess.TimeoutExpired:
             raise BenchError(f"a client took more than {PATIENCE_S:.0f} s: {self}") from None
         if done.returncode != 0:
@@ -79,13 +74,10 @@ class Load:
 @contextmanager
 def hogs(program: Path) -> Iterator[None]:
     """A busy loop on every CPU while the context lasts."""
-    child = subprocess.Popen([str(program)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert child.stdout is not None
-        child.stdout.readline()  # they all run
+    with ExitStack() as stack:
+        with started([str(program)], stdout=subprocess.PIPE) as child:
+            stack.enter_context(child)  # which closes the pipe
+            stack.callback(child.kill)
+            assert child.stdout is not None
+            child.stdout.readline()  # they all run
         yield
-    finally:
-        child.kill()
-        child.wait()
-        if child.stdout is not None:
-            child.stdout.close()

@@ -1,17 +1,20 @@
-"""A server's process: started, waited for, and ended whatever happens."""
+"""Processes: servers, and programs that end by themselves. None outlives us, whatever happens."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from cuse_scullv.bench.errors import BenchError
+from cuse_scullv.bench.interrupt import held
 
 # How long a server may take to be usable, and to end, in seconds: a guest in emulation on a busy
 # machine takes its time. One that ended is not waited for.
@@ -57,11 +60,8 @@ class Process:
         return int(line.split()[1]) * 1024
 
     def cpu_seconds(self) -> float:
-        """Time on a CPU of all its threads that live, to the nanosecond (schedstat of proc(5))."""
-        total = 0
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
-        return total / 1e9
+        """Time on a CPU, to the nanosecond, of all its threads, also those that ended."""
+        return time.clock_gettime(~self.pid << 3 | 2)  # as clock_getcpuclockid(3) makes it
 
     def end(self) -> None:
         """SIGTERM, and SIGKILL for one that does not listen."""
@@ -74,24 +74,43 @@ class Process:
 
 
 @contextmanager
-def running(
-    name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
-) -> Iterator[Process]:
-    """`command` while the context lasts. Its stdout is dropped, its stderr kept for errors."""
-    with tempfile.NamedTemporaryFile(prefix="cuse-scullv-bench-") as stderr:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            env={**os.environ, **(environment or {})},
-            start_new_session=True,  # a ^C is ours: we end it when we are done with it
-        )
-        process = Process(name, child, Path(stderr.name))
-        try:
-            yield process
-        finally:
-            process.end()
+def started(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """`command`, in a session of its own: a ^C of the terminal is ours, and it is ended by us. An
+    exception, a signal's SystemExit too, ends it with all that it started.
+
+    A signal that comes while it is being started is let through inside the `try`."""
+    child: subprocess.Popen[Any] | None = None
+    try:
+        with held():
+            child = subprocess.Popen(command, start_new_session=True, **options)
+        yield child
+    except BaseException:
+        if child is not None and child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        raise
+
+
+def finish(
+    command: Sequence[str], *, output: int = subprocess.PIPE, seconds: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program that ends by itself; its stdout (or what `output` is) and stderr. Raises
+    subprocess.TimeoutExpired after that time."""
+    options = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.PIPE}
+    with started(command, text=True, **options) as child:
+        stdout, stderr = child.communicate(timeout=seconds)
+        return subprocess.CompletedProcess(command, child.returncode, stdout, stderr)
+
+
+@contextmanager
+def running(name: str, command: Sequence[str]) -> Iterator[Process]:
+    """The server `command` while the context lasts. Its stdout is dropped, its stderr kept."""
+    null = subprocess.DEVNULL
+    with tempfile.NamedTemporaryFile(prefix="cuse-scullv-bench-") as stderr, ExitStack() as stack:
+        with started(command, stdin=null, stdout=null, stderr=stderr) as child:
+            process = Process(name, child, Path(stderr.name))
+            stack.callback(process.end)
+        yield process
 
 
 def python(module: str, *arguments: str) -> list[str]:

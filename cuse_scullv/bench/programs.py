@@ -6,15 +6,19 @@ import gzip
 import os
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
 from cuse_scullv.bench.errors import BenchError
+from cuse_scullv.bench.process import finish
 
 HERE = Path(__file__).parent
 # Where Debian's libfuse3-dev has the examples of libfuse's source.
 EXAMPLES = Path("/usr/share/doc/libfuse3-dev/examples")
 FLAGS = ("-O2", "-std=gnu11", "-w", "-pthread")
+# Clients start by the thousand. In an emulated guest the same code at a new address is translated
+# anew each time, and QEMU then takes minutes to let go of the page it is in. Not every system has
+# a static C library.
+FIXED = ("-static", "-no-pie")
 
 
 class Programs:
@@ -27,7 +31,10 @@ class Programs:
 
     def own(self, name: str) -> Path:
         """client.c or hog.c, which lie here, as a program."""
-        return self._build(name, HERE / f"{name}.c", [])
+        try:
+            return self._build(name, HERE / f"{name}.c", list(FIXED))
+        except BenchError:
+            return self._build(name, HERE / f"{name}.c", [])
 
     def example(self, name: str) -> Path:
         """An example of libfuse as a program, built as its first comment says."""
@@ -54,7 +61,9 @@ class Programs:
     def _build(self, name: str, source: Path, flags: list[str]) -> Path:
         if name not in self._built:
             program = self._folder / name
-            run([*compiler(), *FLAGS, str(source), "-o", str(program), *flags], str(source))
+            words = [*compiler(), *FLAGS, str(source), "-o", str(program), *flags]
+            # What an interrupted compiler leaves behind goes with the folder.
+            run(["env", f"TMPDIR={self._folder}", *words], str(source))
             self._built[name] = program
         return self._built[name]
 
@@ -83,12 +92,12 @@ def libfuse_version() -> str:
     if shutil.which("pkg-config") is None:
         return ""
     command = ["pkg-config", "--modversion", "fuse3"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return finish(command).stdout.strip()
 
 
 def run(command: list[str], what: str) -> str:
     """What `command`, which builds `what`, prints. Raises BenchError with its complaint."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = finish(command)
     if done.returncode != 0:
         complaint = [line for line in done.stderr.splitlines() if line.strip()]
         first = next((line for line in complaint if "error" in line), " ".join(complaint[:1]))

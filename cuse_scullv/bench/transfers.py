@@ -11,11 +11,14 @@ from cuse_scullv.bench import load
 from cuse_scullv.bench.errors import BenchError
 from cuse_scullv.bench.lab import MIB, Lab
 from cuse_scullv.bench.load import PATIENCE_S, Load, Result
+from cuse_scullv.bench.process import finish
 from cuse_scullv.bench.rounds import Contender
 from cuse_scullv.bench.sample import FRESH, OVERWRITE, READ, Case
 from cuse_scullv.bench.target import Target
 
 OPS = {FRESH: "fresh", OVERWRITE: "write", READ: "read"}
+HOG_TIMES = 4
+"""How much longer a sample beside hogs takes: turns on a CPU are milliseconds then."""
 Opener = Callable[[], AbstractContextManager[Target]]
 
 
@@ -67,7 +70,7 @@ class Transfers(Contender):
             start=self._start,
             stride=share,
             span=share,
-            seconds=self.lab.scale.seconds,
+            seconds=self.lab.scale.seconds * (HOG_TIMES if case.beside else 1),
             position=self.target.position,
             reset=self.target.reset,
         ).run(self.lab.client)
@@ -125,15 +128,8 @@ class DdTransfers(Transfers):
             else:
                 words += ["if=/dev/zero"]
                 output = stack.enter_context(open(path, "r+b", buffering=0)).fileno()  # noqa: PTH123
-            done = subprocess.run(
-                ["env", "LC_ALL=C", "dd", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.PIPE,
-                text=True,
-                check=False,
-                timeout=PATIENCE_S,
-            )
+            words = ["dd", *words]
+            done = finish(["env", "LC_ALL=C", *words], output=output, seconds=PATIENCE_S)
         return parse_dd(done.stderr, case.block * count, " ".join(words))
 
 
@@ -141,5 +137,5 @@ def parse_dd(text: str, expected: int, words: str) -> Result:
     """dd's last line: `2097152 bytes (2.1 MB, 2.0 MiB) copied, 0.000504 s, 4.2 GB/s`."""
     found = re.search(r"^(\d+) bytes.* copied, ([0-9.e+-]+) s,", text, re.MULTILINE)
     if found is None or int(found[1]) != expected:
-        raise BenchError(f"dd {words}: {' '.join(text.split())}")
+        raise BenchError(f"{words}: {' '.join(text.split())}")
     return Result(expected, expected, max(float(found[2]), 1e-9))

@@ -11,15 +11,17 @@ from rich.console import Console
 from cuse_scullv.bench import plot, report
 from cuse_scullv.bench.environment import environment, one_line
 from cuse_scullv.bench.errors import BenchError
+from cuse_scullv.bench.interrupt import ended_by_signals
 from cuse_scullv.bench.lab import FULL, QUICK
 from cuse_scullv.bench.programs import compiler
 from cuse_scullv.bench.report import Outcome
 from cuse_scullv.bench.session import run
 from cuse_scullv.bench.suites import SUITES, echo
 from cuse_scullv.bench.table import make_table
+from cuse_scullv.memory import available
 
 ROUNDS, ROUNDS_QUICK = 3, 1
-WIDTH_MIN = 110  # a table that a terminal wraps is better than one that lacks digits
+WIDTH_MIN = 130  # a table that a terminal wraps is better than one that lacks digits
 LEGEND = "2.00x: the first server is twice as good (faster, smaller); own: each client has a device"
 
 
@@ -72,7 +74,9 @@ def command(
         compiler()
         rounds = rounds or (ROUNDS_QUICK if quick else ROUNDS)
         facts = environment()
-        outcomes = run(names, QUICK if quick else FULL, rounds, progress)
+        scale = (QUICK if quick else FULL).fit(available())
+        with ended_by_signals():
+            outcomes = run(names, scale, rounds, progress)
         show(outcomes, one_line(facts))
         if json_path is not None:
             settings = {"suites": names, "rounds": rounds, "quick": quick}

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from cuse_scullv.bench.errors import BenchError
-from cuse_scullv.bench.lab import GIB, MIB, Lab
+from cuse_scullv.bench.lab import MIB, Lab
 from cuse_scullv.bench.load import Load
 from cuse_scullv.bench.process import Process
 from cuse_scullv.bench.rounds import Contender, Plan
@@ -29,8 +29,7 @@ FIOC_GET_SIZE = 0x80084500
 
 def trim_case(lab: Lab) -> Case:
     """Emptying a large device, or file."""
-    size = "1 GiB" if lab.scale.large == GIB else f"{lab.scale.large >> 20} MiB"
-    return Case(f"trim of {size}", unit="s")
+    return Case(f"trim of {lab.large_text}", unit="s")
 
 
 class Costs(Contender):

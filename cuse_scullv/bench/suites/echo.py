@@ -87,7 +87,7 @@ def plan(lab: Lab) -> Plan:
     ]
     contenders = [
         Echo("cuse_scullv.cuse", lab, node, "device"),
-        Echo("the same, async", lab, node, "coroutines"),
+        Echo("cuse, async def", lab, node, "coroutines"),
     ]
     missing = missing_peers()
     contenders += [

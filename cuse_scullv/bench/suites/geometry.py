@@ -3,7 +3,7 @@ against a small one of the default geometry. The book walks its list of sets fro
 
 from __future__ import annotations
 
-from cuse_scullv.bench.lab import GIB, KIB, MIB, Lab
+from cuse_scullv.bench.lab import KIB, MIB, Lab
 from cuse_scullv.bench.rounds import Plan
 from cuse_scullv.bench.sample import OVERWRITE, READ, Case
 from cuse_scullv.bench.target import ours
@@ -16,10 +16,9 @@ BLOCKS = (512, 4 * KIB, 128 * KIB)
 def plan(lab: Lab) -> Plan:
     """Both move 8 MiB over and over: the last ones of the large device."""
     large = lab.scale.large
-    size = "1 GiB" if large == GIB else f"{large >> 20} MiB"
 
     small_quanta = Transfers(
-        f"order 0, qset 1, {size}",
+        f"order 0, qset 1, {lab.large_text}",
         lab,
         lambda: ours(lab, "--order", "0", "--qset", "1", span=large, devices=1),
         start=large - SPAN,
