@@ -10,10 +10,11 @@
  * available_idle_cpu, sched_idle_cpu), so the client stays. All workers move at once: one that is
  * left behind takes the next request and draws the client away.
  *
- * When not: several clients take turns (workers at large then use every CPU); a CPU hog runs where
- * the client runs (SCHED_IDLE would starve; seen by the time the workers waited for the CPU, per
- * request); there is one CPU; or the process may not leave SCHED_IDLE again (RLIMIT_NICE). After
- * starving, following is tried again ever more rarely.
+ * When: as long as it is faster. Several clients want every CPU, a CPU hog starves SCHED_IDLE, and
+ * in an emulator a wake-up across CPUs is cheap; rather than knowing all that, the other way is
+ * tried now and then for a few milliseconds, and the one that answers more requests a second is
+ * kept. A trial takes a small part of the time, however long it turns out to be. Where the callers
+ * become several, or one, the way that is likelier right is taken at once. Nothing is tried where there is one CPU, or where the process may not leave SCHED_IDLE again (RLIMIT_NICE).
  *
  * The workers only note the caller's thread at each request; every few milliseconds one of them
  * (`looking`) reads /proc and moves all. State but for the atomics belongs to the one who looks. */
@@ -33,31 +34,41 @@
 
 #define WORKERS_MAX 64
 #define LOOK_NS INT64_C(4000000)
-/* A mean wait for the CPU above this is another's time slice, not the client's own work between
- * two requests. */
-#define STARVED_NS INT64_C(1500000)
-#define BACK_OFF_FIRST_NS INT64_C(500000000)
-#define BACK_OFF_MOST_NS INT64_C(32000000000)
-/* Of the requests between two looks, the share from other threads that makes "several"; and how
- * long it stays so, as a window in which one of them got no turn looks like a single client. */
+#define TRIAL_NS INT64_C(12000000)       /* a rate is measured over so long, at least */
+#define HOLD_FIRST_NS INT64_C(100000000) /* what won is kept so long, then twice that, … */
+#define HOLD_MOST_NS INT64_C(2000000000)
+#define TRIAL_SHARE 32  /* … and so many times what the trial took */
+#define CLEARLY 1.05    /* what is in force is given up for this much more */
+#define IDLE_NS INT64_C(20000000) /* a gap between requests that says nothing about speed */
+/* Of the requests between two looks, one in so many from another thread than the one before makes
+ * "several"; so many looks without make "one" again, as some client may get no turn for a while. */
 #define SEVERAL_SHARE 8
-#define SEVERAL_NS INT64_C(250000000)
+#define ONE_LOOKS 8
 #define AT_LARGE (-1)
+
+/* HOLD what won; MEASURE it once more; TRY the other way; and hold what won. */
+enum phase { HOLD, MEASURE, TRY };
 
 struct placement {
     int policy;
     cpu_set_t home; /* where workers may run when they are at large */
     _Atomic int tid[WORKERS_MAX]; /* 0: no worker */
-    _Atomic uint32_t pid;     /* the last caller */
-    _Atomic uint32_t turns;   /* changes of caller since the last look */
-    _Atomic uint32_t seen;    /* requests since the last look */
+    _Atomic uint32_t pid;         /* the last caller */
+    _Atomic uint32_t turns;       /* changes of caller since the last look */
+    _Atomic uint32_t seen;        /* requests since the last look */
     _Atomic int64_t next_look;
     atomic_flag looking;
-    int cpu; /* where the workers are bound, or AT_LARGE */
-    int64_t waited_ns;   /* sum of the workers' run delays at the last look */
-    int64_t shared_until; /* several clients: follow nobody before this */
-    int64_t calm_at;     /* starved: the same */
-    int64_t back_off_ns; /* the next pause */
+    int cpu;           /* where the workers are bound, or AT_LARGE */
+    int64_t waited_ns; /* sum of the workers' run delays at the last look */
+    int64_t looked_at;
+    bool several;             /* callers take turns */
+    unsigned looks_without;   /* … and have not for so many looks */
+    bool following;           /* or trying to */
+    enum phase phase;
+    int64_t since, until; /* of the phase */
+    uint64_t requests;    /* in the phase */
+    double rate;          /* requests a nanosecond of what is in force, from MEASURE */
+    int64_t hold_ns;      /* how long the next HOLD is */
 };
 
 /* --- what the kernel tells --------------------------------------------------------------------- */
@@ -177,34 +188,103 @@ static bool may_leave_idle(void)
 
 /* --- looking ----------------------------------------------------------------------------------- */
 
+static void begin(struct placement *placement, enum phase phase, int64_t now, int64_t length)
+{
+    placement->phase = phase;
+    placement->since = now;
+    placement->until = now + length;
+    placement->requests = 0;
+}
+
+/* The trial is over: keeps the better way, and stays with it the longer the more often it won. */
+static void decide(struct placement *placement, int64_t now)
+{
+    int64_t took = now - placement->since;
+    double rate = (double)placement->requests / (double)took;
+
+    if (rate > placement->rate * CLEARLY) {
+        placement->hold_ns = HOLD_FIRST_NS;
+    } else {
+        placement->following = !placement->following;
+        placement->hold_ns *= 2;
+    }
+    if (placement->hold_ns > HOLD_MOST_NS)
+        placement->hold_ns = HOLD_MOST_NS;
+    begin(placement, HOLD, now,
+          placement->hold_ns > took * TRIAL_SHARE ? placement->hold_ns : took * TRIAL_SHARE);
+}
+
+static void next_phase(struct placement *placement, int64_t now)
+{
+    switch (placement->phase) {
+    case HOLD:
+        begin(placement, MEASURE, now, TRIAL_NS);
+        break;
+    case MEASURE:
+        placement->rate = (double)placement->requests / (double)(now - placement->since);
+        placement->following = !placement->following;
+        begin(placement, TRY, now, TRIAL_NS);
+        break;
+    case TRY:
+        decide(placement, now);
+        break;
+    }
+}
+
+/* Whether the clients were away since the last look: requests came late, and no worker waited. */
+static bool was_idle(struct placement *placement, int64_t now)
+{
+    int64_t waited = waited_by_all(placement), delay = waited - placement->waited_ns;
+    int64_t gap = now - placement->looked_at;
+
+    placement->waited_ns = waited;
+    placement->looked_at = now;
+    return gap > IDLE_NS && delay < gap / 4;
+}
+
+/* Whether there is another answer now to: is there more than one client? */
+static bool company_changed(struct placement *placement, uint32_t seen, uint32_t turns)
+{
+    bool several = placement->several;
+
+    if (turns > 1 && turns * SEVERAL_SHARE > seen) {
+        placement->looks_without = 0;
+        several = true;
+    } else if (seen && ++placement->looks_without >= ONE_LOOKS) {
+        several = false;
+    }
+    if (several == placement->several)
+        return false;
+    placement->several = several;
+    return true;
+}
+
 static void look(struct placement *placement, int64_t now)
 {
     uint32_t seen = atomic_exchange(&placement->seen, 0);
     uint32_t turns = atomic_exchange(&placement->turns, 0);
-    int64_t waited = waited_by_all(placement), delay = waited - placement->waited_ns;
-    int cpu;
 
-    placement->waited_ns = waited;
-    if (placement->cpu != AT_LARGE && delay > STARVED_NS * (int64_t)(seen ? seen : 1)) {
-        placement->calm_at = now + placement->back_off_ns;
-        placement->back_off_ns *= 2;
-        if (placement->back_off_ns > BACK_OFF_MOST_NS)
-            placement->back_off_ns = BACK_OFF_MOST_NS;
-        place_all(placement, AT_LARGE);
-        return;
+    if (company_changed(placement, seen, turns)) {
+        placement->following = !placement->several;
+        placement->hold_ns = HOLD_FIRST_NS;
+        begin(placement, MEASURE, now, TRIAL_NS);
     }
-    if (turns * SEVERAL_SHARE > seen && turns > 1) {
-        placement->shared_until = now + SEVERAL_NS;
-        place_all(placement, AT_LARGE);
-        return;
+    if (was_idle(placement, now)) {
+        if (placement->phase != HOLD)
+            begin(placement, placement->phase, now, TRIAL_NS);
+    } else {
+        placement->requests += seen;
+        if (now >= placement->until)
+            next_phase(placement, now);
     }
-    if (now < placement->calm_at || now < placement->shared_until)
-        return;
-    if (now > placement->calm_at + 2 * placement->back_off_ns)
-        placement->back_off_ns = BACK_OFF_FIRST_NS;
-    cpu = cpu_of(placement->pid);
-    if (cpu >= 0 && cpu < CPU_SETSIZE && CPU_ISSET(cpu, &placement->home))
-        place_all(placement, cpu);
+    if (placement->following) {
+        int cpu = cpu_of(placement->pid);
+
+        if (cpu >= 0 && cpu < CPU_SETSIZE && CPU_ISSET(cpu, &placement->home))
+            place_all(placement, cpu);
+    } else {
+        place_all(placement, AT_LARGE);
+    }
 }
 
 void placement_see(struct placement *placement, uint32_t pid)
@@ -237,7 +317,9 @@ struct placement *placement_new(const struct channel_options *options)
         return NULL;
     placement->policy = options->placement;
     placement->cpu = AT_LARGE;
-    placement->back_off_ns = BACK_OFF_FIRST_NS;
+    placement->following = true; /* what a single client wants */
+    placement->hold_ns = HOLD_FIRST_NS;
+    begin(placement, HOLD, now_ns(), HOLD_FIRST_NS);
     atomic_flag_clear(&placement->looking);
     if (sched_getaffinity(0, sizeof(placement->home), &placement->home) < 0)
         placement->policy = PLACEMENT_NONE;
