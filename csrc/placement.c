@@ -40,8 +40,10 @@
 #define TRIAL_SHARE 32  /* … and so many times what the trial took */
 #define CLEARLY 1.05    /* what is in force is given up for this much more */
 #define IDLE_NS INT64_C(20000000) /* a gap between requests that says nothing about speed */
-/* Of the requests between two looks, one in so many from another thread than the one before makes
- * "several"; so many looks without make "one" again, as some client may get no turn for a while. */
+/* Of so many requests, one in SEVERAL_SHARE from another thread than the one before makes
+ * "several"; so many judgements without make "one" again, as some client may get no turn for a
+ * while. */
+#define COMPANY_REQUESTS 16
 #define SEVERAL_SHARE 8
 #define ONE_LOOKS 8
 #define AT_LARGE (-1)
@@ -61,8 +63,9 @@ struct placement {
     int cpu;           /* where the workers are bound, or AT_LARGE */
     int64_t waited_ns; /* sum of the workers' run delays at the last look */
     int64_t looked_at;
+    uint32_t company_seen, company_turns; /* since the last judgement */
     bool several;             /* callers take turns */
-    unsigned looks_without;   /* … and have not for so many looks */
+    unsigned looks_without;   /* … and have not for so many judgements */
     bool following;           /* or trying to */
     enum phase phase;
     int64_t since, until; /* of the phase */
@@ -247,12 +250,17 @@ static bool company_changed(struct placement *placement, uint32_t seen, uint32_t
 {
     bool several = placement->several;
 
-    if (turns > 1 && turns * SEVERAL_SHARE > seen) {
+    placement->company_seen += seen;
+    placement->company_turns += turns;
+    if (placement->company_seen < COMPANY_REQUESTS)
+        return false;
+    if (placement->company_turns * SEVERAL_SHARE > placement->company_seen) {
         placement->looks_without = 0;
         several = true;
-    } else if (seen && ++placement->looks_without >= ONE_LOOKS) {
+    } else if (++placement->looks_without >= ONE_LOOKS) {
         several = false;
     }
+    placement->company_seen = placement->company_turns = 0;
     if (several == placement->several)
         return false;
     placement->several = several;
