@@ -33,7 +33,7 @@ struct store_info {
     uint64_t index_bytes;  /* memory of the index itself */
     uint32_t qset;         /* quanta of one quantum set */
     uint64_t changes;      /* counts writes, trims, punches, changes of size */
-    uint64_t changed_ns;   /* when the last of them was, ns since 1970; 0: there was none */
+    uint64_t changed_ns;   /* when the last that a watch was there for was, ns since 1970; or 0 */
     uint64_t cuts;         /* counts what may have made the store shorter */
 };
 struct store *store_new(struct budget *budget, uint64_t quantum, uint32_t qset); /* NULL: errno */

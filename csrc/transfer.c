@@ -8,8 +8,9 @@
  * may end short where memory does.
  *
  * A write that was received into spares needs no copy: whole quanta of it become the store's by
- * being put into the index ("adopted"). The region that was there, unless somebody has it, takes
- * the spare's place, so that overwriting a store again and again needs no memory either. */
+ * being put into the index ("adopted"), as many as follow one another under one lock. The region
+ * that was there, unless somebody has it, takes the spare's place, so that overwriting a store again
+ * and again needs no memory either. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -279,25 +280,47 @@ static int adopt(struct store *store, struct source *source, uint64_t key)
     return 0;
 }
 
-/* The part of the write that lies in the quantum of `pos`: bytes written, or -ENOSPC. */
-static ssize_t write_quantum(struct store *store, uint64_t pos, size_t len, struct source *source)
+/* With the lock held: the bytes of [pos, pos + len) that lie in the quantum of `pos`. */
+static uint64_t within_quantum(const struct store *store, uint64_t pos, size_t len)
+{
+    uint64_t left = store->quantum - pos % store->quantum;
+    return len < left ? len : left;
+}
+
+/* With the lock held: adopts as many quanta as can be, from `pos` on, `one` at most. Bytes, 0: the
+ * first has to be copied; -ENOSPC. */
+static ssize_t adopt_quanta(struct store *store, uint64_t pos, size_t len, struct source *source,
+                            bool one)
+{
+    size_t done = 0;
+    int err = 0;
+    while (done < len && !(one && done > 0)) {
+        uint64_t n = within_quantum(store, pos + done, len - done);
+        if (!adoptable(store, source, n))
+            break;
+        err = adopt(store, source, (pos + done) / store->quantum);
+        if (err != 0)
+            break;
+        done += n;
+    }
+    if (done > 0)
+        store_grow(store, pos + done);
+    return done > 0 ? (ssize_t)done : err;
+}
+
+/* With the lock held, released when it returns: the part of the write that lies in the quantum of
+ * `pos`. Bytes, or -ENOSPC. */
+static ssize_t copy_quantum(struct store *store, uint64_t pos, size_t len, struct source *source)
 {
     struct target target;
     unsigned how = TARGET_MAKE;
     uint64_t offset, n;
-    bool adopted = false;
     int err;
-    pthread_mutex_lock(&store->lock);
     for (;;) {
-        uint64_t quantum = store->quantum;
-        uint64_t key = pos / quantum;
-        offset = pos % quantum;
-        n = len < quantum - offset ? len : quantum - offset;
-        adopted = adoptable(store, source, n);
-        if (adopted)
-            err = adopt(store, source, key);
-        else
-            err = target_claim(&target, store, key, how | (n == quantum ? TARGET_WHOLE : 0));
+        n = within_quantum(store, pos, len);
+        offset = pos % store->quantum;
+        err = target_claim(&target, store, pos / store->quantum,
+                           how | (n == store->quantum ? TARGET_WHOLE : 0));
         if (err != TARGET_BUSY)
             break;
         store_wait(store, target.region);
@@ -306,11 +329,23 @@ static ssize_t write_quantum(struct store *store, uint64_t pos, size_t len, stru
     if (err == 0)
         store_grow(store, pos + n);
     pthread_mutex_unlock(&store->lock);
-    if (err == 0 && !adopted) {
-        gather(source, target_open(&target, offset, n), n);
-        target_close(&target);
-    }
-    return err != 0 ? err : (ssize_t)n;
+    if (err != 0)
+        return err;
+    gather(source, target_open(&target, offset, n), n);
+    target_close(&target);
+    return (ssize_t)n;
+}
+
+/* As many quanta as can be adopted, or one that is copied: bytes written, or -ENOSPC. */
+static ssize_t write_some(struct store *store, uint64_t pos, size_t len, struct source *source,
+                          bool one)
+{
+    pthread_mutex_lock(&store->lock);
+    ssize_t adopted = adopt_quanta(store, pos, len, source, one);
+    if (adopted == 0)
+        return copy_quantum(store, pos, len, source);
+    pthread_mutex_unlock(&store->lock);
+    return adopted;
 }
 
 /* Closes the gaps that adoption left. */
@@ -327,6 +362,7 @@ ssize_t store_write_from(struct store *store, uint64_t pos, const struct iovec *
                          struct spares *spares, unsigned flags)
 {
     struct source source = {src, src, 0, spares, spares ? spares->count : 0};
+    bool one = flags & STORE_LDD3;
     size_t done = 0;
     ssize_t n = 0;
     if (len == 0)
@@ -336,10 +372,10 @@ ssize_t store_write_from(struct store *store, uint64_t pos, const struct iovec *
     if (len > POSITION_MAX - pos)
         len = POSITION_MAX - pos;
     do {
-        n = write_quantum(store, pos + done, len - done, &source);
+        n = write_some(store, pos + done, len - done, &source, one);
         if (n > 0)
             done += (size_t)n;
-    } while (n > 0 && done < len && !(flags & STORE_LDD3));
+    } while (n > 0 && done < len && !one);
     if (spares)
         compact(spares);
     if (done > 0)

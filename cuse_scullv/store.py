@@ -44,7 +44,7 @@ class StoreInfo:
 
     `size`, `quantum`, `region_bytes` (a quantum rounded up to pages) and `index_bytes` are bytes;
     `regions` counts the quanta that have memory, `qset` those of a quantum set; `changes` and
-    `cuts` count what was done to the store, `changed_ns` is when, in ns since 1970.
+    `cuts` count what was done to the store.
     """
 
     size: int
@@ -54,7 +54,6 @@ class StoreInfo:
     index_bytes: int
     qset: int
     changes: int
-    changed_ns: int
     cuts: int
 
 
@@ -131,7 +130,6 @@ class Store:
             index_bytes=info.index_bytes,
             qset=info.qset,
             changes=info.changes,
-            changed_ns=info.changed_ns,
             cuts=info.cuts,
         )
 

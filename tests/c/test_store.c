@@ -1,3 +1,5 @@
+#include <time.h>
+
 #include "helper.h"
 
 #include "store.h"
@@ -175,6 +177,34 @@ static void the_watcher_is_told_while_there_is_one(void **state)
     store_free(store);
 }
 
+static void changes_are_dated_while_somebody_watches(void **state)
+{
+    (void)state;
+    struct store *store = store_with(MIB, 4096);
+    struct told told = {0, 0, 0};
+    struct store_watch watch = {note, &told};
+    struct store_info info;
+    struct timespec began;
+    assert_int_equal(store_resize(store, 1), 0);
+    store_get_info(store, &info);
+    assert_int_equal(info.changed_ns, 0);
+    store_set_watch(store, &watch);
+    clock_gettime(CLOCK_REALTIME_COARSE, &began);
+    uint64_t from = (uint64_t)began.tv_sec * 1000000000u + (uint64_t)began.tv_nsec;
+    uint64_t last = 0;
+    for (unsigned how = 0; how < 4; how++) {
+        int64_t rc = how == 0   ? store_write(store, 0, "x", 1)
+                     : how == 1 ? store_resize(store, 100)
+                     : how == 2 ? store_punch(store, 0, 10)
+                                : store_trim(store, 4096, 1);
+        assert_int_equal(rc, how == 0 ? 1 : 0);
+        store_get_info(store, &info);
+        assert_in_range(info.changed_ns, last ? last : from, from + UINT64_C(60000000000));
+        last = info.changed_ns;
+    }
+    store_free(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +216,7 @@ int main(void)
         cmocka_unit_test(stores_share_a_budget),
         cmocka_unit_test(a_held_store_outlives_its_maker),
         cmocka_unit_test(the_watcher_is_told_while_there_is_one),
+        cmocka_unit_test(changes_are_dated_while_somebody_watches),
     };
     return RUN_ALL(tests);
 }
