@@ -1,80 +1,107 @@
-/* placement: on which CPU the workers of a channel run.
+/* placement: on which CPU the workers of a channel run, and how many of them read.
  *
  * A request is a hand-over between two threads, client and worker, of which one runs at a time. On
  * one CPU that costs a context switch and finds the data in the cache; across CPUs it costs an
- * interrupt and a wake-up from idle, several times as much. So the workers follow their client.
+ * interrupt and a wake-up from idle, several times as much, unless the worker does not sleep.
  *
- * How: all workers of the channel are bound to the client's CPU and put into SCHED_IDLE. Bound
- * alone is not enough: when a bound worker replies, its CPU counts as busy and the scheduler wakes
- * the client elsewhere; a CPU that runs nothing but SCHED_IDLE counts as idle (kernel/sched/fair.c:
- * available_idle_cpu, sched_idle_cpu), so the client stays. All workers move at once: one that is
- * left behind takes the next request and draws the client away.
+ * How to serve (`ways`) is tried and the fastest kept (trial.c). One client (company.c) is served
  *
- * When: as long as it is faster. Several clients want every CPU, a CPU hog starves SCHED_IDLE, and
- * in an emulator a wake-up across CPUs is cheap; rather than knowing all that, the other way is
- * tried now and then for a few milliseconds, and the one that answers more requests a second is
- * kept. A trial takes a small part of the time, however long it turns out to be. Where the callers
- * become several, or one, the way that is likelier right is taken at once. Nothing is tried where there is one CPU, or where the process may not leave SCHED_IDLE again (RLIMIT_NICE).
+ * - FOLLOW: by one worker, bound to the client's CPU and in SCHED_IDLE. Bound alone is not enough:
+ *   when a bound worker replies, its CPU counts as busy and the scheduler wakes the client
+ *   elsewhere; a CPU that runs nothing but SCHED_IDLE counts as idle (kernel/sched/fair.c:
+ *   available_idle_cpu, sched_idle_cpu), so the client stays.
+ * - SPIN: by one worker, which looks for the next request for a while before it sleeps. Best where
+ *   an interrupt to another CPU is dear and a system call cheap: in emulators.
+ * - CREW: by all workers, where the scheduler wants them. Best beside CPU hogs.
+ *
+ * Several keep every CPU busy, so that a worker is woken where its client is: the CREW serves them.
+ * Where they are more than CPUs, it is tried against
+ *
+ * - IDLERS, a CREW in SCHED_IDLE: clients bring several requests before it runs. With fewer clients
+ *   that looks fast at first, until they come to share a CPU.
+ *
+ * Where one worker serves, the others are parked: the kernel wakes the one that has slept longest in
+ * its read, and each that takes a turn has to be fetched from wherever it slept.
  *
  * The workers only note the caller's thread at each request; every few milliseconds one of them
- * (`looking`) reads /proc and moves all. State but for the atomics belongs to the one who looks. */
+ * (`looking`) reads /proc and moves all. State but for the atomics belongs to the one who looks,
+ * but for what `lock` guards. */
 #include "placement.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "company.h"
+#include "lock.h"
+#include "thread.h"
+#include "trial.h"
+
 #define WORKERS_MAX 64
 #define LOOK_NS INT64_C(4000000)
-#define TRIAL_NS INT64_C(12000000)       /* a rate is measured over so long, at least */
-#define HOLD_FIRST_NS INT64_C(100000000) /* what won is kept so long, then twice that, … */
-#define HOLD_MOST_NS INT64_C(2000000000)
-#define TRIAL_SHARE 32  /* … and so many times what the trial took */
-#define CLEARLY 1.05    /* what is in force is given up for this much more */
 #define IDLE_NS INT64_C(20000000) /* a gap between requests that says nothing about speed */
-/* Of so many requests, one in SEVERAL_SHARE from another thread than the one before makes
- * "several"; so many judgements without make "one" again, as some client may get no turn for a
- * while. */
-#define COMPANY_REQUESTS 16
-#define SEVERAL_SHARE 8
-#define ONE_LOOKS 8
+#define FEW_NS INT64_C(500000)      /* a gap between two requests that may be a wait for a CPU */
+#define STARVED_NS INT64_C(1000000) /* more than that is no wait for the client's own turn */
+#define SPIN_NS UINT64_C(200000)  /* longer than a client takes between two calls */
 #define AT_LARGE (-1)
 
-/* HOLD what won; MEASURE it once more; TRY the other way; and hold what won. */
-enum phase { HOLD, MEASURE, TRY };
+struct way {
+    bool alone; /* the first worker reads, the others are parked */
+    bool idle;  /* in SCHED_IDLE */
+    bool bound; /* to the client's CPU */
+    bool spins;
+};
+static const struct way
+    FOLLOW = {.alone = true, .idle = true, .bound = true},
+    SPIN = {.alone = true, .spins = true},
+    CREW = {0},
+    IDLERS = {.idle = true};
+/* The first is what a trial begins with; CREW is the calm one (trial.h). A channel beside others
+ * that are busy leaves the last one out: who spins takes a CPU from them. */
+static const struct way *const ways_one[] = {&FOLLOW, &CREW, &SPIN};
+static const struct way *const ways_crowd[] = {&CREW, &IDLERS};
+#define CALM_ONE 1
+#define CALM_CROWD 0
+
+#define CALLERS 16u /* told apart, by chance fewer */
+
+/* Where workers run: a CPU or AT_LARGE, and a scheduling policy. */
+struct post {
+    int cpu, policy;
+};
 
 struct placement {
+    struct placement *next; /* all_lock */
     int policy;
     cpu_set_t home; /* where workers may run when they are at large */
     _Atomic int tid[WORKERS_MAX]; /* 0: no worker */
     _Atomic uint32_t pid;         /* the last caller */
     _Atomic uint32_t turns;       /* changes of caller since the last look */
+    _Atomic uint32_t caller[CALLERS]; /* who made them, by pid % CALLERS; 0: nobody */
     _Atomic uint32_t seen;        /* requests since the last look */
+    _Atomic bool left;            /* somebody closed a file since the last look */
     _Atomic int64_t next_look;
     atomic_flag looking;
-    int cpu;           /* where the workers are bound, or AT_LARGE */
-    int64_t waited_ns; /* sum of the workers' run delays at the last look */
-    int64_t looked_at;
-    uint32_t company_seen, company_turns; /* since the last judgement */
-    bool several;             /* callers take turns */
-    unsigned looks_without;   /* … and have not for so many judgements */
-    bool following;           /* or trying to */
-    enum phase phase;
-    int64_t since, until; /* of the phase */
-    uint64_t requests;    /* in the phase */
-    double rate;          /* requests a nanosecond of what is in force, from MEASURE */
-    int64_t hold_ns;      /* how long the next HOLD is */
+    struct post post;
+    int64_t waited_ns; /* sum of the workers' run delays at the last look; -1: not looked at */
+    _Atomic int64_t looked_at;
+    struct company company;
+    struct trial one, beside, crowd;
+    _Atomic uint64_t spin_ns; /* how long a worker looks for its next request */
+
+    pthread_mutex_t lock;
+    pthread_cond_t unparked;
+    _Atomic bool alone; /* changed under `lock`: all workers but the first are to park */
+    bool ending;        /* lock: `alone` stays false */
 };
 
-/* --- what the kernel tells --------------------------------------------------------------------- */
+/* The placements of this process, whose clients are each other's company. */
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
+static struct placement *all;                                /* all_lock */
 
 static int64_t now_ns(void)
 {
@@ -84,227 +111,176 @@ static int64_t now_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-static ssize_t read_file(const char *path, char *text, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n;
-
-    if (fd < 0)
-        return -1;
-    n = read(fd, text, size - 1);
-    close(fd);
-    text[n < 0 ? 0 : n] = '\0';
-    return n;
-}
-
-/* The CPU a thread last ran on, or -1 (proc(5): /proc/pid/stat, field 39). */
-static int cpu_of(uint32_t pid)
-{
-    char path[48], text[1024], *field;
-
-    snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-    if (!pid || read_file(path, text, sizeof(text)) <= 0)
-        return -1;
-    field = strrchr(text, ')'); /* field 2 may have spaces; 3 follows */
-    for (int i = 2; field && i < 39; i++)
-        field = strchr(field + 1, ' ');
-    return field ? atoi(field) : -1;
-}
-
-/* How long a thread was ready to run and did not, ever (Documentation/scheduler/sched-stats). */
-static int64_t run_delay_ns(int tid)
-{
-    char path[64], text[128];
-    long long ran, waited;
-
-    snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", tid);
-    if (read_file(path, text, sizeof(text)) <= 0 || sscanf(text, "%lld %lld", &ran, &waited) != 2)
-        return 0;
-    return waited;
-}
-
 static int64_t waited_by_all(const struct placement *placement)
 {
     int64_t sum = 0;
 
     for (int i = 0; i < WORKERS_MAX; i++)
         if (placement->tid[i])
-            sum += run_delay_ns(placement->tid[i]);
+            sum += thread_run_delay_ns(placement->tid[i]);
     return sum;
 }
 
 /* --- moving ------------------------------------------------------------------------------------ */
 
-static int move(int tid, int policy, const cpu_set_t *cpus)
-{
-    struct sched_param none = {0};
-
-    if (sched_setscheduler(tid, policy, &none) < 0 ||
-        sched_setaffinity(tid, sizeof(*cpus), cpus) < 0)
-        return -errno;
-    return 0;
-}
-
 static void place(const struct placement *placement, int tid)
 {
     cpu_set_t one;
 
-    if (placement->cpu == AT_LARGE) {
-        move(tid, SCHED_OTHER, &placement->home);
-        return;
-    }
     CPU_ZERO(&one);
-    CPU_SET(placement->cpu, &one);
-    move(tid, SCHED_IDLE, &one);
+    if (placement->post.cpu != AT_LARGE)
+        CPU_SET(placement->post.cpu, &one);
+    thread_move(tid, placement->post.policy, placement->post.cpu == AT_LARGE ? &placement->home : &one);
 }
 
-static void place_all(struct placement *placement, int cpu)
+static void place_all(struct placement *placement, struct post post)
 {
-    if (placement->cpu == cpu)
+    if (placement->post.cpu == post.cpu && placement->post.policy == post.policy)
         return;
-    placement->cpu = cpu;
+    placement->post = post;
     for (int i = 0; i < WORKERS_MAX; i++)
         if (placement->tid[i])
             place(placement, placement->tid[i]);
 }
 
-/* A thread that ends with the question: may SCHED_IDLE be left again? (sched(7), RLIMIT_NICE) */
-static void *try_leaving(void *answer)
-{
-    struct sched_param none = {0};
+/* --- parking ----------------------------------------------------------------------------------- */
 
-    *(bool *)answer = sched_setscheduler(0, SCHED_IDLE, &none) == 0 &&
-                      sched_setscheduler(0, SCHED_OTHER, &none) == 0;
-    return NULL;
+static void set_alone(struct placement *placement, bool alone)
+{
+    if (atomic_load_explicit(&placement->alone, memory_order_relaxed) == alone)
+        return;
+    LOCKED(&placement->lock);
+    placement->alone = alone && !placement->ending;
+    pthread_cond_broadcast(&placement->unparked);
 }
 
-static bool may_leave_idle(void)
+void placement_park(struct placement *placement)
 {
-    bool may = false;
-    pthread_t thread;
+    if (!atomic_load_explicit(&placement->alone, memory_order_relaxed))
+        return;
+    LOCKED(&placement->lock);
+    while (placement->alone)
+        pthread_cond_wait(&placement->unparked, &placement->lock);
+}
 
-    if (pthread_create(&thread, NULL, try_leaving, &may) != 0)
-        return false;
-    pthread_join(thread, NULL);
-    return may;
+void placement_unpark(struct placement *placement)
+{
+    LOCKED(&placement->lock);
+    placement->ending = true;
+    placement->alone = false;
+    pthread_cond_broadcast(&placement->unparked);
 }
 
 /* --- looking ----------------------------------------------------------------------------------- */
 
-static void begin(struct placement *placement, enum phase phase, int64_t now, int64_t length)
+/* How long the workers waited for a CPU since the last look; 0: that is not known. /proc is read only
+ * where requests are so few that it matters, so it takes two such looks in a row. */
+static int64_t waited_since(struct placement *placement, bool few)
 {
-    placement->phase = phase;
-    placement->since = now;
-    placement->until = now + length;
-    placement->requests = 0;
+    int64_t before = placement->waited_ns;
+
+    placement->waited_ns = few ? waited_by_all(placement) : -1;
+    return few && before >= 0 ? placement->waited_ns - before : 0;
 }
 
-/* The trial is over: keeps the better way, and stays with it the longer the more often it won. */
-static void decide(struct placement *placement, int64_t now)
+/* What the time since the last look was like. */
+static enum trial_time time_of(struct placement *placement, int64_t now, uint32_t seen, bool other)
 {
-    int64_t took = now - placement->since;
-    double rate = (double)placement->requests / (double)took;
-
-    if (rate > placement->rate * CLEARLY) {
-        placement->hold_ns = HOLD_FIRST_NS;
-    } else {
-        placement->following = !placement->following;
-        placement->hold_ns *= 2;
-    }
-    if (placement->hold_ns > HOLD_MOST_NS)
-        placement->hold_ns = HOLD_MOST_NS;
-    begin(placement, HOLD, now,
-          placement->hold_ns > took * TRIAL_SHARE ? placement->hold_ns : took * TRIAL_SHARE);
-}
-
-static void next_phase(struct placement *placement, int64_t now)
-{
-    switch (placement->phase) {
-    case HOLD:
-        begin(placement, MEASURE, now, TRIAL_NS);
-        break;
-    case MEASURE:
-        placement->rate = (double)placement->requests / (double)(now - placement->since);
-        placement->following = !placement->following;
-        begin(placement, TRY, now, TRIAL_NS);
-        break;
-    case TRY:
-        decide(placement, now);
-        break;
-    }
-}
-
-/* Whether the clients were away since the last look: requests came late, and no worker waited. */
-static bool was_idle(struct placement *placement, int64_t now)
-{
-    int64_t waited = waited_by_all(placement), delay = waited - placement->waited_ns;
     int64_t gap = now - placement->looked_at;
+    int64_t waited = waited_since(placement, gap > (int64_t)seen * FEW_NS);
 
-    placement->waited_ns = waited;
     placement->looked_at = now;
-    return gap > IDLE_NS && delay < gap / 4;
+    if (other)
+        return TIME_OTHER;
+    if (waited > (int64_t)seen * STARVED_NS)
+        return TIME_STARVED;
+    return gap > IDLE_NS && waited < gap / 4 ? TIME_IDLE : TIME_BUSY;
 }
 
-/* Whether there is another answer now to: is there more than one client? */
-static bool company_changed(struct placement *placement, uint32_t seen, uint32_t turns)
+static struct company_look company_look(struct placement *placement)
 {
-    bool several = placement->several;
+    struct company_look look = {
+        .seen = atomic_exchange(&placement->seen, 0),
+        .turns = atomic_exchange(&placement->turns, 0),
+        .left = atomic_exchange(&placement->left, false),
+    };
 
-    placement->company_seen += seen;
-    placement->company_turns += turns;
-    if (placement->company_seen < COMPANY_REQUESTS)
-        return false;
-    if (placement->company_turns * SEVERAL_SHARE > placement->company_seen) {
-        placement->looks_without = 0;
-        several = true;
-    } else if (++placement->looks_without >= ONE_LOOKS) {
-        several = false;
+    for (unsigned i = 0; i < CALLERS; i++)
+        look.callers += atomic_exchange(&placement->caller[i], 0) != 0;
+    return look;
+}
+
+/* Clients of the process, as far as their channels are busy; this one's is. */
+static unsigned clients(const struct placement *placement, int64_t now)
+{
+    unsigned sum = placement->company.callers;
+
+    LOCKED(&all_lock);
+    for (const struct placement *other = all; other; other = other->next)
+        if (other != placement && now - other->looked_at < IDLE_NS)
+            sum += other->company.callers;
+    return sum;
+}
+
+/* Where the client is, if that is a CPU for us; else where the workers are. */
+static int cpu_to_follow(const struct placement *placement)
+{
+    int cpu = thread_cpu(placement->pid);
+
+    return cpu >= 0 && cpu < CPU_SETSIZE && CPU_ISSET(cpu, &placement->home) ? cpu
+                                                                             : placement->post.cpu;
+}
+
+static void serve(struct placement *placement, const struct way *way)
+{
+    struct post post = {way->bound ? cpu_to_follow(placement) : AT_LARGE,
+                        way->idle ? SCHED_IDLE : SCHED_OTHER};
+
+    placement->spin_ns = way->spins ? SPIN_NS : 0;
+    set_alone(placement, way->alone);
+    place_all(placement, post);
+}
+
+/* Which way is best now. */
+static const struct way *choose(struct placement *placement, int64_t now, uint32_t seen,
+                                enum trial_time time)
+{
+    unsigned many = clients(placement, now);
+
+    if (!placement->company.several) {
+        struct trial *trial = many > 1 ? &placement->beside : &placement->one;
+
+        trial_look(trial, now, seen, time);
+        return ways_one[trial->way];
     }
-    placement->company_seen = placement->company_turns = 0;
-    if (several == placement->several)
-        return false;
-    placement->several = several;
-    return true;
+    if (many <= (unsigned)CPU_COUNT(&placement->home))
+        return &CREW;
+    trial_look(&placement->crowd, now, seen, time);
+    return ways_crowd[placement->crowd.way];
 }
 
 static void look(struct placement *placement, int64_t now)
 {
-    uint32_t seen = atomic_exchange(&placement->seen, 0);
-    uint32_t turns = atomic_exchange(&placement->turns, 0);
+    struct company_look look = company_look(placement);
+    bool other = company_judge(&placement->company, &look) || look.left;
+    enum trial_time time = time_of(placement, now, look.seen, other);
 
-    if (company_changed(placement, seen, turns)) {
-        placement->following = !placement->several;
-        placement->hold_ns = HOLD_FIRST_NS;
-        begin(placement, MEASURE, now, TRIAL_NS);
-    }
-    if (was_idle(placement, now)) {
-        if (placement->phase != HOLD)
-            begin(placement, placement->phase, now, TRIAL_NS);
-    } else {
-        placement->requests += seen;
-        if (now >= placement->until)
-            next_phase(placement, now);
-    }
-    if (placement->following) {
-        int cpu = cpu_of(placement->pid);
-
-        if (cpu >= 0 && cpu < CPU_SETSIZE && CPU_ISSET(cpu, &placement->home))
-            place_all(placement, cpu);
-    } else {
-        place_all(placement, AT_LARGE);
-    }
+    serve(placement, choose(placement, now, look.seen, time));
 }
 
-void placement_see(struct placement *placement, uint32_t pid)
+void placement_see(struct placement *placement, uint32_t pid, bool left)
 {
     int64_t now;
 
     if (placement->policy != PLACEMENT_FOLLOW)
         return;
     atomic_fetch_add_explicit(&placement->seen, 1, memory_order_relaxed);
+    if (left)
+        atomic_store_explicit(&placement->left, true, memory_order_relaxed);
     if (atomic_load_explicit(&placement->pid, memory_order_relaxed) != pid) {
         atomic_store_explicit(&placement->pid, pid, memory_order_relaxed);
         atomic_fetch_add_explicit(&placement->turns, 1, memory_order_relaxed);
+        atomic_store_explicit(&placement->caller[pid % CALLERS], pid, memory_order_relaxed);
     }
     now = now_ns();
     if (now < atomic_load_explicit(&placement->next_look, memory_order_relaxed) ||
@@ -313,6 +289,11 @@ void placement_see(struct placement *placement, uint32_t pid)
     atomic_store_explicit(&placement->next_look, now + LOOK_NS, memory_order_relaxed);
     look(placement, now);
     atomic_flag_clear(&placement->looking);
+}
+
+uint64_t placement_spin_ns(const struct placement *placement)
+{
+    return atomic_load_explicit(&placement->spin_ns, memory_order_relaxed);
 }
 
 /* --- life -------------------------------------------------------------------------------------- */
@@ -324,10 +305,13 @@ struct placement *placement_new(const struct channel_options *options)
     if (!placement)
         return NULL;
     placement->policy = options->placement;
-    placement->cpu = AT_LARGE;
-    placement->following = true; /* what a single client wants */
-    placement->hold_ns = HOLD_FIRST_NS;
-    begin(placement, HOLD, now_ns(), HOLD_FIRST_NS);
+    placement->company.callers = 1;
+    placement->post = (struct post){AT_LARGE, SCHED_OTHER};
+    pthread_mutex_init(&placement->lock, NULL);
+    pthread_cond_init(&placement->unparked, NULL);
+    trial_init(&placement->one, now_ns(), options->spin_us == 0 ? 2 : 3, CALM_ONE);
+    trial_init(&placement->beside, now_ns(), 2, CALM_ONE);
+    trial_init(&placement->crowd, now_ns(), 2, CALM_CROWD);
     atomic_flag_clear(&placement->looking);
     if (sched_getaffinity(0, sizeof(placement->home), &placement->home) < 0)
         placement->policy = PLACEMENT_NONE;
@@ -337,13 +321,28 @@ struct placement *placement_new(const struct channel_options *options)
             CPU_SET(options->cpu[i], &placement->home);
     }
     if (placement->policy == PLACEMENT_FOLLOW &&
-        (CPU_COUNT(&placement->home) < 2 || !may_leave_idle()))
+        (CPU_COUNT(&placement->home) < 2 || !thread_may_leave_idle()))
         placement->policy = PLACEMENT_NONE;
+    LOCKED(&all_lock);
+    placement->next = all;
+    all = placement;
     return placement;
 }
 
 void placement_free(struct placement *placement)
 {
+    if (!placement)
+        return;
+    {
+        struct placement **at = &all;
+
+        LOCKED(&all_lock);
+        while (*at != placement)
+            at = &(*at)->next;
+        *at = placement->next;
+    }
+    pthread_cond_destroy(&placement->unparked);
+    pthread_mutex_destroy(&placement->lock);
     free(placement);
 }
 

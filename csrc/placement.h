@@ -3,6 +3,7 @@
 #define PLACEMENT_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -14,7 +15,13 @@ void placement_free(struct placement *placement);
 /* A worker joins (on its own thread, before its first request) and leaves. */
 void placement_join(struct placement *placement, unsigned worker);
 void placement_leave(struct placement *placement, unsigned worker);
-/* After a request of `pid` (a thread) was answered. Cheap: looks about only now and then. */
-void placement_see(struct placement *placement, uint32_t pid);
+/* After a request of `pid` (a thread) was answered; `left`: it closed a file. Cheap: looks about only
+ * now and then. */
+void placement_see(struct placement *placement, uint32_t pid, bool left);
+/* How long a worker that has answered a request looks for the next one before it sleeps, ns. */
+uint64_t placement_spin_ns(const struct placement *placement);
+/* Before a worker reads, but for the first one: waits while that is enough. */
+void placement_park(struct placement *placement);
+void placement_unpark(struct placement *placement); /* nobody waits from now on: the end is near */
 
 #endif

@@ -280,3 +280,8 @@ uint32_t request_pid(const struct request_room *room)
 {
     return header(room)->pid;
 }
+
+bool request_closes(const struct request_room *room)
+{
+    return header(room)->opcode == FUSE_RELEASE;
+}

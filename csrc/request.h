@@ -33,5 +33,6 @@ ssize_t request_receive(struct request_room *room, int fd, enum request_kind kin
 /* Answers it in C: true. False: it is libfuse's, and lies whole in room->message. */
 bool request_answer(struct request_room *room, int fd, enum request_kind kind, size_t length);
 uint32_t request_pid(const struct request_room *room); /* the calling thread */
+bool request_closes(const struct request_room *room);  /* an open file's last descriptor */
 
 #endif

@@ -123,7 +123,7 @@ struct channel_options {
     int32_t placement;  /* enum placement_policy */
     uint32_t cpus;      /* of `cpu` in use, with PLACEMENT_LIST */
     uint16_t cpu[64];
-    uint32_t spin_us;   /* poll for the next request so long before sleeping; 0: never */
+    int32_t spin_us;    /* poll for the next request so long before sleeping; -1: where it helps */
 };
 struct channel;
 /* Takes the channel's end: 0, or -ETIMEDOUT, -EEXIST (the name is taken), -ENODEV (ended). */

@@ -12,6 +12,7 @@
  *   call for the next worker that comes free. */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #include "thread.h"
 
 #define WAKE_SIGNAL (SIGRTMIN + 7)
+#define FIRST_READER 1u /* of a data channel, whose first worker is the caller */
 
 /* --- the queue and the turns ------------------------------------------------------------------- */
 
@@ -161,14 +163,22 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Looks for the next request for a while before the worker goes to sleep for it. */
-static void spin(const struct channel *channel)
+static uint64_t spin_ns(const struct channel *channel)
+{
+    int32_t asked = channel->options.spin_us;
+
+    return asked < 0 ? placement_spin_ns(channel->placement) : (uint64_t)asked * 1000;
+}
+
+/* Looks for the next request for a while before the worker goes to sleep for it, and lets others
+ * run that want to. */
+static void spin(const struct channel *channel, uint64_t length_ns)
 {
     struct pollfd ready = {.fd = channel->setup.fd, .events = POLLIN};
-    uint64_t until = now_ns() + channel->options.spin_us * UINT64_C(1000);
+    uint64_t until = now_ns() + length_ns;
 
     while (poll(&ready, 1, 0) == 0 && now_ns() < until)
-        continue;
+        sched_yield();
 }
 
 static void process(struct worker *worker, size_t length)
@@ -181,19 +191,23 @@ static void process(struct worker *worker, size_t length)
     else
         fuse_session_process_buf(channel->setup.session, &message);
     /* Whatever it was: workers that starve must notice it also where nobody reads or writes. */
-    placement_see(channel->placement, request_pid(&worker->room));
+    placement_see(channel->placement, request_pid(&worker->room), request_closes(&worker->room));
 }
 
 static void worker_loop(struct worker *worker)
 {
     struct channel *channel = worker->channel;
+    bool may_park = channel->setup.kind != REQUEST_FOREIGN && worker->number > FIRST_READER;
     bool active = false; /* spinning pays right after a request only */
 
     while (!channel->stopping) {
+        uint64_t spin_for = active ? spin_ns(channel) : 0;
         ssize_t length;
 
-        if (active && channel->options.spin_us)
-            spin(channel);
+        if (may_park)
+            placement_park(channel->placement);
+        if (spin_for)
+            spin(channel, spin_for);
         active = false;
         length = request_receive(&worker->room, channel->setup.fd, channel->setup.kind);
         if (length == -EINTR || length == -EAGAIN || length == -ENOENT)
@@ -291,6 +305,7 @@ bool workers_stop(struct channel *channel, uint32_t timeout_ms)
     uint64_t until = now_ns() + timeout_ms * UINT64_C(1000000);
 
     channel->stopping = true;
+    placement_unpark(channel->placement);
     LOCKED(&channel->lock);
     while ((channel->running || channel->calls) && now_ns() < until) {
         struct timespec soon = deadline_in(5);

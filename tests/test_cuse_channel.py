@@ -329,6 +329,7 @@ def test_workers_reach_the_channel() -> None:
     options = workers.options()
     assert (options.threads, options.callers, options.spin_us) == (3, 7, 5)
     assert options.placement == lib.PLACEMENT_NONE
+    assert cuse.Workers().options().spin_us == -1
     with testing.serve(device(), workers) as kernel:
         assert kernel.open().read(1) == b"x"
 

@@ -100,8 +100,8 @@ def start_logging(level: str) -> None:
 @click.option(
     "--spin-us",
     type=click.IntRange(0, SPIN_US_MAX),
-    default=0,
-    help="Microseconds to look for the next request before sleeping.",
+    help="Microseconds to look for the next request before sleeping; unless given, a few where "
+    "that is found to be faster.",
 )
 @click.option(
     "--files",
@@ -141,7 +141,7 @@ def command(
     mode: int,
     threads: int,
     placement: str,
-    spin_us: int,
+    spin_us: int | None,
     files: Path | None,
     no_node: bool,
     mem_node: bool,

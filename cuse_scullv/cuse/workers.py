@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cuse_scullv._native import ffi, lib
@@ -18,17 +18,24 @@ _RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _POLICIES = {"none": lib.PLACEMENT_NONE, "follow": lib.PLACEMENT_FOLLOW}
 
 
+def threads_for_cpus() -> int:
+    """One for each CPU that the process may use, 2 to 16: what one waits for, another can do."""
+    return min(max(len(os.sched_getaffinity(0)), 2), 16)
+
+
 @dataclass(frozen=True)
 class Workers:
     """How many threads serve a channel, and where. Raises ValueError for what cannot be."""
 
-    threads: int = 2
-    """That answer reads and writes in C; of no meaning for a device in Python."""
+    threads: int = field(default_factory=threads_for_cpus)
+    """That answer reads and writes in C: one for each CPU, unless given. Of no meaning for a device
+    in Python."""
     placement: str = "follow"
     """Of those threads: "follow" (to the CPU where the client runs), "none" (the scheduler
     decides), or a list of CPUs as "0,2-3"."""
-    spin_us: int = 0
-    """Microseconds that a thread looks for the next request before it goes to sleep; 0: never."""
+    spin_us: int | None = None
+    """Microseconds that a thread looks for the next request before it goes to sleep; 0: never;
+    None: a short while, where that is found to be faster ("follow" only)."""
     callers: int = 16
     """Handlers in `def` that run at once. Each that blocks takes one of them; further requests
     wait. `async def` handlers are not counted."""
@@ -38,7 +45,7 @@ class Workers:
             raise ValueError(f"{self.threads} threads: take 1 to 63")
         if not 1 <= self.callers <= _CALLERS_MAX:
             raise ValueError(f"{self.callers} callers: take 1 to {_CALLERS_MAX}")
-        if not 0 <= self.spin_us <= 1_000_000:
+        if self.spin_us is not None and not 0 <= self.spin_us <= 1_000_000:
             raise ValueError(f"spin_us {self.spin_us}: take 0 to 1000000 microseconds")
         parse_placement(self.placement)
 
@@ -48,7 +55,7 @@ class Workers:
         options = ffi.new("struct channel_options *")
         options.threads = self.threads
         options.callers = self.callers
-        options.spin_us = self.spin_us
+        options.spin_us = -1 if self.spin_us is None else self.spin_us
         options.placement = policy
         options.cpus = len(cpus)
         for index, cpu in enumerate(cpus):

@@ -1,0 +1,27 @@
+/* company: whether one client calls, or several at once. See company.c. */
+#ifndef COMPANY_H
+#define COMPANY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What was seen since the last look: requests, how many of them came from another thread than the
+ * one before, how many threads there were at least, and whether somebody closed a file. */
+struct company_look {
+    uint32_t seen, turns;
+    unsigned callers;
+    bool left;
+};
+
+struct company {
+    uint32_t seen, turns; /* since the last judgement */
+    unsigned alone;       /* judgements in a row without turns */
+    bool several;
+    unsigned callers;     /* the most of the last looks; 1 where there are not several */
+    unsigned callers_age; /* looks since there were so many */
+};
+
+/* True: the answer in company->several is another now. */
+bool company_judge(struct company *company, const struct company_look *look);
+
+#endif

@@ -1,0 +1,98 @@
+"""Where the threads of a server run: moved to a client where that pays, else left alone."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cuse_scullv.cuse.workers import threads_for_cpus
+from views import FilesServer, served
+
+pytestmark = [
+    pytest.mark.mount,
+    pytest.mark.skipif(
+        len(os.sched_getaffinity(0)) < 2, reason="one CPU: there is nowhere to go, and nobody goes"
+    ),
+]
+CPUS = frozenset(os.sched_getaffinity(0))
+Post = tuple[int, frozenset[int]]
+"""A thread's scheduling policy, and the CPUs it may run on."""
+
+
+def posts(server: FilesServer) -> list[Post]:
+    threads = [int(each.name) for each in Path(f"/proc/{server.process.pid}/task").iterdir()]
+    return [(os.sched_getscheduler(t), frozenset(os.sched_getaffinity(t))) for t in threads]
+
+
+def read_on(path: Path, until: Callable[[], bool], size: int = 512) -> None:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        while not until():
+            for _ in range(100):
+                os.pread(file.fileno(), size, 0)
+
+
+def seen_while_reading(server: FilesServer, seconds: float, clients: int = 1) -> set[Post]:
+    """What posts there were while clients read."""
+    with open(server.files[0], "r+b", buffering=0) as file:  # noqa: PTH123
+        file.write(b"x" * 4096)
+    end = time.monotonic() + seconds
+    reader = [
+        threading.Thread(target=read_on, args=(server.files[0], lambda: time.monotonic() > end))
+        for _ in range(clients)
+    ]
+    seen: set[Post] = set()
+    for each in reader:
+        each.start()
+    while time.monotonic() < end:
+        seen.update(posts(server))
+        time.sleep(0.002)
+    for each in reader:
+        each.join()
+    return seen
+
+
+def test_a_single_client_is_followed(tmp_path: Path) -> None:
+    with served(tmp_path / "files") as server:
+        seen = seen_while_reading(server, 1.0)
+    assert {(os.SCHED_IDLE, frozenset([cpu])) for cpu in CPUS} & seen
+    assert {cpus for policy, cpus in seen if policy == os.SCHED_OTHER} == {CPUS}
+
+
+def test_with_none_nobody_is_moved(tmp_path: Path) -> None:
+    with served(tmp_path / "files", "--placement", "none") as server:
+        assert seen_while_reading(server, 0.5) == {(os.SCHED_OTHER, CPUS)}
+
+
+def test_with_a_list_workers_stay_on_it(tmp_path: Path) -> None:
+    cpu = max(CPUS)
+    with served(tmp_path / "files", "--placement", str(cpu), "--threads", "3") as server:
+        now = posts(server)
+        assert now.count((os.SCHED_OTHER, frozenset([cpu]))) == 3
+        assert seen_while_reading(server, 0.3) == set(now)
+
+
+def test_workers_are_as_many_as_cpus(tmp_path: Path) -> None:
+    with served(tmp_path / "files") as few, served(tmp_path / "more", "--threads", "9") as more:
+        assert len(posts(more)) - len(posts(few)) == 9 - threads_for_cpus()
+
+
+@pytest.mark.parametrize("options", [[], ["--spin-us", "1000"], ["--placement", "none"]])
+def test_an_idle_server_uses_no_cpu(tmp_path: Path, options: list[str]) -> None:
+    with served(tmp_path / "files", *options) as server:
+        seen_while_reading(server, 0.5)
+        time.sleep(0.1)
+        clock = ~server.process.pid << 3 | 2  # as clock_getcpuclockid(3) makes it
+        before = time.clock_gettime(clock)
+        time.sleep(1.0)
+        assert time.clock_gettime(clock) - before < 0.02
+
+
+def test_clients_that_come_and_go_are_all_served(tmp_path: Path) -> None:
+    with served(tmp_path / "files") as server:
+        for clients in (1, 4, 1, 2, 3):
+            assert seen_while_reading(server, 0.25, clients)
