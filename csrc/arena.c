@@ -8,7 +8,7 @@
  *
  * A region is free, warm or out. Free: its bit in `taken` is clear, the kernel has its memory, it
  * reads as zeros. Warm: in the stack `warm`, with its memory and its old bytes; taken first. Out:
- * somebody's. What is warm beyond a few megabytes cools down when nobody takes it: keeper.c.
+ * somebody's. What is warm beyond a few megabytes cools down when nobody needs it: keeper.c.
  *
  * Beside the regions lies a slot for each (slot.c): its pins. The slot of a free or warm region is
  * zero. A retired region is recycled by who takes the last pin off it.
@@ -28,13 +28,13 @@
 
 #include "bits.h"
 #include "fault.h"
+#include "keeper.h"
 #include "lock.h"
 
 #define CHUNK_BYTES (16 * MIB) /* opened at once */
 #define SLACK_BYTES (64 * MIB)
 #define SLACK_REGIONS 128u
 #define RESERVE_MAX (UINT64_C(4) << 40) /* bytes; address space is for all the stores */
-#define WARM_MAX_BYTES (512 * MIB)      /* of one arena; the budget says how much in all */
 
 /* --- making and unmaking ---------------------------------------------------------------------- */
 
@@ -58,7 +58,8 @@ static int arena_map(struct arena *arena)
     if (!arena->reserved)
         return -ENOMEM;
     size_t slots = arena->capacity * sizeof *arena->slot;
-    arena->table_bytes = slots + arena->capacity / 8;
+    size_t warm = arena->capacity * sizeof *arena->warm;
+    arena->table_bytes = slots + warm + arena->capacity / 8;
     arena->table = map_lazily(arena->table_bytes, PROT_READ | PROT_WRITE);
     if (!arena->table) {
         munmap(arena->reserved, arena->reserved_bytes);
@@ -66,7 +67,8 @@ static int arena_map(struct arena *arena)
     }
     arena->base = (uint8_t *)round_up((uintptr_t)arena->reserved, HUGE_BYTES);
     arena->slot = arena->table;
-    arena->taken = (uint64_t *)((uint8_t *)arena->table + slots);
+    arena->warm = (region_t *)((uint8_t *)arena->table + slots);
+    arena->taken = (uint64_t *)((uint8_t *)arena->table + slots + warm);
     /* Refused where the kernel was built without; no matter. */
     (void)madvise(arena->base, arena->base_bytes, MADV_HUGEPAGE);
     return 0;
@@ -74,9 +76,7 @@ static int arena_map(struct arena *arena)
 
 struct arena *arena_new(struct budget *budget, size_t region_bytes)
 {
-    uint32_t warm_max = (uint32_t)(WARM_MAX_BYTES / region_bytes);
-    struct arena *arena =
-        fault_here() ? NULL : calloc(1, sizeof *arena + warm_max * sizeof arena->warm[0]);
+    struct arena *arena = fault_here() ? NULL : calloc(1, sizeof *arena);
     if (!arena) {
         errno = ENOMEM;
         return NULL;
@@ -85,7 +85,6 @@ struct arena *arena_new(struct budget *budget, size_t region_bytes)
     uint64_t limit = budget_max(budget);
     uint64_t regions = (limit < RESERVE_MAX ? limit : RESERVE_MAX) / region_bytes + slack;
     arena->region_bytes = region_bytes;
-    arena->warm_max = warm_max;
     /* Address space may be limited (RLIMIT_AS, other arenas): less of it still serves. */
     for (;;) {
         arena->capacity = (uint32_t)round_up(regions, BITS_WORD);
@@ -156,17 +155,21 @@ static bool open_upto(struct arena *arena, uint64_t bytes)
     return true;
 }
 
-region_t arena_take_spare(struct arena *arena, bool *zeroed)
+static region_t take_warm(struct arena *arena)
 {
-    if (fault_here())
-        return REGION_NONE;
     LOCKED(&arena->lock);
-    *zeroed = false;
-    if (arena->warm_count > 0) {
-        budget_uncharge(arena->budget, BUDGET_WARM, arena->region_bytes);
-        arena->takes++;
-        return arena->warm[--arena->warm_count];
-    }
+    if (arena->warm_count == 0)
+        return REGION_NONE;
+    budget_uncharge(arena->budget, BUDGET_WARM, arena->region_bytes);
+    arena->warm_count--;
+    if (arena->warm_low > arena->warm_count)
+        arena->warm_low = arena->warm_count;
+    return arena->warm[arena->warm_count];
+}
+
+static region_t take_fresh(struct arena *arena)
+{
+    LOCKED(&arena->lock);
     region_t region = bits_next(arena->taken, arena->low, arena->capacity, false);
     arena->low = region;
     if (region == arena->capacity || !open_upto(arena, arena_offset(arena, region) +
@@ -175,8 +178,20 @@ region_t arena_take_spare(struct arena *arena, bool *zeroed)
     bits_set(arena->taken, region);
     if (arena->top <= region)
         arena->top = region + 1;
-    *zeroed = true;
     return region;
+}
+
+region_t arena_take_spare(struct arena *arena, bool *zeroed)
+{
+    if (fault_here())
+        return REGION_NONE;
+    region_t region = take_warm(arena);
+    *zeroed = region == REGION_NONE;
+    if (!*zeroed)
+        return region;
+    if (budget_over(arena->budget))
+        keeper_hurry();
+    return take_fresh(arena);
 }
 
 region_t arena_take(struct arena *arena, bool *zeroed)

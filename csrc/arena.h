@@ -64,9 +64,9 @@ void arena_batch_retire(struct arena_batch *batch, region_t region);
 void arena_batch_flush(struct arena_batch *batch);
 /* Gives back what the kernel still has under free regions (parts of huge pages). */
 void arena_sweep(struct arena *arena);
-/* For keeper.c: gives back what is warm and not kept for good. False: regions were taken since the
- * last time, so they may be wanted; nothing was given back. */
-bool arena_cool(struct arena *arena);
+/* For keeper.c, now and then: gives back what is warm, was not needed since the last time, and is not
+ * kept for good; `all`: needed or not. True: that was all there is to give. */
+bool arena_cool(struct arena *arena, bool all);
 /* Nothing is kept warm from now on: the arena is about to go. */
 void arena_close(struct arena *arena);
 

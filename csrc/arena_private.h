@@ -20,7 +20,7 @@ struct arena {
     size_t reserved_bytes;
     uint8_t *base;
     size_t base_bytes; /* all regions, rounded up to huge pages */
-    void *table;       /* the mapping of `slot` and `taken` */
+    void *table;       /* the mapping of `slot`, `warm` and `taken` */
     size_t table_bytes;
     slot_t *slot; /* one a region */
 
@@ -31,9 +31,10 @@ struct arena {
     uint32_t top;         /* regions from here on are free, and were since the last sweep */
     bool gave;            /* memory was given back since the last sweep */
     bool watched; /* by the keeper */
-    uint64_t takes, takes_seen; /* of warm regions; at the keeper's last look */
-    uint32_t warm_max, warm_count;
-    region_t warm[];
+    bool closed;  /* nothing is kept warm any more */
+    region_t *warm;      /* a stack: [0, warm_count) */
+    uint32_t warm_count;
+    uint32_t warm_low; /* the least that there were since the keeper's last look */
 };
 
 static inline uint64_t round_up(uint64_t value, uint64_t unit)

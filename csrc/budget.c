@@ -2,8 +2,9 @@
  *
  * Three counters, each with its own allowance: the regions have the limit itself; the index has a
  * part of it and a floor, generous enough for positions far apart at the smallest quantum; what is
- * kept warm for reuse, most of it for a moment only (keeper.c), a part with a floor and a ceiling. A counter never exceeds its allowance, not even for a
- * moment, so that a charge fails only where the limit is really reached.
+ * kept warm for reuse, most of it for a moment only (keeper.c), has as much as the limit, with a
+ * ceiling. A counter never exceeds its allowance, not even for a moment, so that a charge fails only
+ * where the limit is really reached.
  *
  * No locks: each counter is an atomic, and nothing else follows from it. */
 #include "budget.h"
@@ -17,23 +18,13 @@
 
 #define INDEX_SHARE 8u                /* of the limit, one part in so many, … */
 #define INDEX_FLOOR (UINT64_C(4) << 20) /* … and this many bytes besides */
-#define WARM_SHARE 8u
-#define WARM_FLOOR (UINT64_C(8) << 20)    /* bytes, where the limit is that large */
-#define WARM_CEILING (UINT64_C(512) << 20)
+#define WARM_CEILING (UINT64_C(1) << 30) /* bytes */
 
 struct budget {
     refs_t refs;
     uint64_t allowance[BUDGET_KINDS]; /* bytes; constant */
     _Atomic uint64_t used[BUDGET_KINDS];
 };
-
-static uint64_t warm_allowance(uint64_t limit)
-{
-    uint64_t share = limit / WARM_SHARE;
-    if (share < WARM_FLOOR)
-        return limit < WARM_FLOOR ? limit : WARM_FLOOR;
-    return share < WARM_CEILING ? share : WARM_CEILING;
-}
 
 struct budget *budget_new(uint64_t max_bytes)
 {
@@ -43,7 +34,7 @@ struct budget *budget_new(uint64_t max_bytes)
     budget->refs = 1;
     budget->allowance[BUDGET_REGIONS] = max_bytes;
     budget->allowance[BUDGET_INDEX] = max_bytes / INDEX_SHARE + INDEX_FLOOR;
-    budget->allowance[BUDGET_WARM] = warm_allowance(max_bytes);
+    budget->allowance[BUDGET_WARM] = max_bytes < WARM_CEILING ? max_bytes : WARM_CEILING;
     return budget;
 }
 
@@ -77,6 +68,12 @@ void budget_uncharge(struct budget *budget, enum budget_kind kind, uint64_t byte
         atomic_fetch_sub_explicit(&budget->used[kind], bytes, memory_order_relaxed);
     assert(before >= bytes);
     (void)before;
+}
+
+bool budget_over(const struct budget *budget)
+{
+    return atomic_load_explicit(&budget->used[BUDGET_WARM], memory_order_relaxed) >
+           budget->allowance[BUDGET_REGIONS] - budget_used(budget);
 }
 
 uint64_t budget_max(const struct budget *budget)

@@ -14,6 +14,8 @@ enum budget_kind { BUDGET_REGIONS, BUDGET_INDEX, BUDGET_WARM, BUDGET_KINDS };
 struct budget *budget_hold(struct budget *budget);
 bool budget_charge(struct budget *budget, enum budget_kind kind, uint64_t bytes);
 void budget_uncharge(struct budget *budget, enum budget_kind kind, uint64_t bytes);
+/* Whether regions and what is kept warm are more than the limit, together. */
+bool budget_over(const struct budget *budget);
 uint64_t budget_max(const struct budget *budget);
 
 #endif

@@ -2,8 +2,8 @@
  *
  * A device that is trimmed is often filled again at once. Memory that went to the kernel in between
  * has to be faulted in and cleared once more, which takes longer than the copy into it. So what is
- * freed stays warm for a while, as allocators let it decay (jemalloc(3): dirty_decay_ms), and goes
- * back when no region was taken for KEEP_MS.
+ * freed stays warm for a while, as allocators let it decay (jemalloc(3): dirty_decay_ms); what was
+ * never needed for KEEP_MS goes back.
  *
  * One thread for the process, there only while there is something to look after: an idle server has
  * none. Lock: `lock` guards the list and `running`; a leaf. */
@@ -28,12 +28,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct watched *list; /* lock */
 static bool running;         /* lock */
 
-static void cool_all(struct watched *watched)
+static void cool_all(struct watched *watched, bool all)
 {
     while (watched) {
         struct watched *next = watched->next;
 
-        if (arena_cool(watched->arena)) {
+        if (arena_cool(watched->arena, all)) {
             arena_drop(watched->arena);
             free(watched);
         } else {
@@ -45,28 +45,38 @@ static void cool_all(struct watched *watched)
     }
 }
 
-/* False: nothing is left, and the thread ends. */
-static bool take_list(struct watched **watched)
+static struct watched *take_list(void)
 {
     LOCKED(&lock);
-    *watched = list;
+    struct watched *watched = list;
+
     list = NULL;
-    running = *watched != NULL;
-    return running;
+    return watched;
+}
+
+void keeper_hurry(void)
+{
+    cool_all(take_list(), true);
+}
+
+/* The thread ends where nothing is left to look after. */
+static bool ends(void)
+{
+    LOCKED(&lock);
+    running = list != NULL;
+    return !running;
 }
 
 static void *keep(void *unused)
 {
     const struct timespec while_warm = {KEEP_MS / 1000, KEEP_MS % 1000 * 1000000};
-    struct watched *watched;
 
     (void)unused;
     do {
         nanosleep(&while_warm, NULL);
-        if (!take_list(&watched))
-            return NULL;
-        cool_all(watched);
-    } while (true);
+        cool_all(take_list(), false);
+    } while (!ends());
+    return NULL;
 }
 
 /* With the lock held. */
@@ -97,6 +107,5 @@ void keeper_watch(struct arena *arena)
     if (kept)
         return;
     free(watched);
-    while (!arena_cool(arena))
-        continue; /* nobody will do it later */
+    arena_cool(arena, true); /* nobody will do it later */
 }

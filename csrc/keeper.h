@@ -8,4 +8,8 @@
  * the arena's lock held. */
 void keeper_watch(struct arena *arena);
 
+/* Gives back at once what the watched arenas do not keep for good: others need the memory. Not with
+ * an arena's lock held. */
+void keeper_hurry(void);
+
 #endif

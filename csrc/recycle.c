@@ -2,7 +2,7 @@
  *
  * They stay warm, as far as the allowances go, and are taken again first; or their memory goes back
  * to the kernel and they read as zeros. What is warm beyond WARM_KEPT_BYTES cools down when nobody
- * takes it (keeper.c). Locks: as in arena.c. */
+ * needs it (keeper.c). Locks: as in arena.c. */
 #include <assert.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,8 +19,7 @@
 static uint32_t keep_warm(struct arena *arena, region_t first, uint32_t count)
 {
     LOCKED(&arena->lock);
-    uint32_t room = arena->warm_max > arena->warm_count ? arena->warm_max - arena->warm_count : 0;
-    uint32_t warm = count < room ? count : room;
+    uint32_t warm = arena->closed ? 0 : count;
     while (warm > 0 && !budget_charge(arena->budget, BUDGET_WARM,
                                       (uint64_t)warm * arena->region_bytes))
         warm /= 2;
@@ -45,13 +44,19 @@ static void give_back(struct arena *arena, region_t first, uint32_t count)
     arena->gave = true;
 }
 
+/* Regions that are kept warm for good. */
+static uint32_t kept(const struct arena *arena)
+{
+    return (uint32_t)(WARM_KEPT_BYTES / arena->region_bytes);
+}
+
 /* Whether there is more warm than is kept for good, and the keeper does not know yet. */
 static bool to_be_watched(struct arena *arena)
 {
     LOCKED(&arena->lock);
-    if (arena->watched || arena->warm_count <= WARM_KEPT_BYTES / arena->region_bytes)
+    if (arena->watched || arena->warm_count <= kept(arena))
         return false;
-    arena->takes_seen = arena->takes;
+    arena->warm_low = arena->warm_count;
     arena->watched = true;
     return true;
 }
@@ -65,42 +70,40 @@ void arena_recycle(struct arena *arena, region_t first, uint32_t count)
         keeper_watch(arena);
 }
 
-/* Takes a run of neighbours off the warm regions that are not kept: how many; 0: there are none. */
-static uint32_t pop_warm(struct arena *arena, region_t *first)
+/* Takes a run of neighbours off the warm regions, `most` at most, those that are kept excepted: how
+ * many; 0: there are none. */
+static uint32_t pop_warm(struct arena *arena, uint32_t most, region_t *first)
 {
     LOCKED(&arena->lock);
-    uint32_t kept = (uint32_t)(WARM_KEPT_BYTES / arena->region_bytes);
     uint32_t count = 0;
-    while (arena->warm_count > kept) {
+    for (; count < most && arena->warm_count > kept(arena); count++, arena->warm_count--) {
         region_t region = arena->warm[arena->warm_count - 1];
-        if (count > 0 && region != *first + count)
-            break;
         if (count == 0)
             *first = region;
-        count++;
-        arena->warm_count--;
+        else if (region != *first + count)
+            break;
     }
     budget_uncharge(arena->budget, BUDGET_WARM, (uint64_t)count * arena->region_bytes);
-    if (count == 0)
-        arena->watched = false;
     return count;
 }
 
-bool arena_cool(struct arena *arena)
+/* What was not needed since the last look, even when the fewest were left, is not needed. */
+bool arena_cool(struct arena *arena, bool all)
 {
     region_t first;
-    uint32_t count;
+    uint32_t count, unneeded;
     {
         LOCKED(&arena->lock);
-        bool wanted = arena->takes != arena->takes_seen;
-        arena->takes_seen = arena->takes;
-        if (wanted)
-            return false;
+        uint32_t low = all ? arena->warm_count : arena->warm_low;
+        unneeded = low > kept(arena) ? low - kept(arena) : 0;
     }
-    while ((count = pop_warm(arena, &first)) > 0)
+    for (; unneeded > 0 && (count = pop_warm(arena, unneeded, &first)) > 0; unneeded -= count)
         give_back(arena, first, count);
     arena_sweep(arena);
-    return true;
+    LOCKED(&arena->lock);
+    arena->warm_low = arena->warm_count;
+    arena->watched = arena->warm_count > kept(arena);
+    return !arena->watched;
 }
 
 void arena_give_spare(struct arena *arena, region_t region)
@@ -176,7 +179,7 @@ void arena_close(struct arena *arena)
         region_t region;
         {
             LOCKED(&arena->lock);
-            arena->warm_max = 0;
+            arena->closed = true;
             if (arena->warm_count == 0)
                 return;
             region = arena->warm[--arena->warm_count];

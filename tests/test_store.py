@@ -162,7 +162,7 @@ def test_a_trim_gives_memory_back_to_the_system() -> None:
         store.write(at * MIB, block)
     full = resident()
     store.trim(65536, 500)
-    # For a moment a part stays warm, 8 MiB for longer; the rest is slack for Python itself.
+    # For a second or two all stays warm, 8 MiB for longer; the rest is slack for Python itself.
     deadline = time.monotonic() + 60
     while resident() >= full - 50 * MIB and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -104,6 +104,7 @@ static void a_region_called_zeroed_never_shows_old_bytes(void **state)
         take_many(&f, region, n, 0xaa);
         for (unsigned i = 0; i < n; i++) /* in no order */
             arena_retire(f.arena, region[i * 37 % n]);
+        assert_true(arena_cool(f.arena, true));
         for (unsigned i = 0; i < n; i++) {
             bool zeroed;
             region[i] = arena_take(f.arena, &zeroed);
@@ -199,10 +200,59 @@ static void a_sweep_leaves_what_is_in_use(void **state)
     unmake(&f);
 }
 
+static void what_was_needed_lately_stays_warm(void **state)
+{
+    (void)state;
+    struct fixture f = make(64 * MIB, REGION);
+    const unsigned n = 64 * MIB / REGION, kept = 8 * MIB / REGION;
+    region_t *region = calloc(n, sizeof *region);
+    take_many(&f, region, n, 1);
+    struct arena_batch batch = {.arena = f.arena};
+    for (unsigned i = 0; i < n; i++)
+        arena_batch_retire(&batch, region[i]);
+    arena_batch_flush(&batch);
+    take_many(&f, region, n / 2, 2);
+    for (unsigned i = 0; i < n / 2; i++)
+        arena_retire(f.arena, region[i]);
+    assert_false(budget_charge(f.budget, BUDGET_WARM, 1));
+    assert_false(arena_cool(f.arena, false)); /* half of them was there all the time */
+    uint64_t gone = (uint64_t)(n / 2 - kept) * REGION;
+    assert_true(budget_charge(f.budget, BUDGET_WARM, gone));
+    assert_false(budget_charge(f.budget, BUDGET_WARM, 1));
+    budget_uncharge(f.budget, BUDGET_WARM, gone);
+    assert_true(arena_cool(f.arena, false));
+    assert_true(budget_charge(f.budget, BUDGET_WARM, (uint64_t)(n - kept) * REGION));
+    assert_false(budget_charge(f.budget, BUDGET_WARM, 1));
+    budget_uncharge(f.budget, BUDGET_WARM, (uint64_t)(n - kept) * REGION);
+    free(region);
+    unmake(&f);
+}
+
+static void what_is_warm_makes_room_for_other_arenas(void **state)
+{
+    (void)state;
+    struct fixture f = make(64 * MIB, REGION);
+    const unsigned n = 64 * MIB / REGION, kept = 8 * MIB / REGION;
+    region_t *region = calloc(n, sizeof *region);
+    struct fixture other = {f.budget, arena_new(f.budget, REGION)};
+    take_many(&f, region, n, 1);
+    for (unsigned i = 0; i < n; i++)
+        arena_retire(f.arena, region[i]);
+    take_many(&other, region, kept + 1, 2);
+    /* All but what is kept for good went, within the call that needed it. */
+    assert_true(budget_charge(f.budget, BUDGET_WARM, (uint64_t)(n - kept) * REGION));
+    budget_uncharge(f.budget, BUDGET_WARM, (uint64_t)(n - kept) * REGION);
+    for (unsigned i = 0; i < kept + 1; i++)
+        arena_retire(other.arena, region[i]);
+    arena_drop(other.arena);
+    free(region);
+    unmake(&f);
+}
+
 static void what_is_warm_is_uncharged_with_the_arena(void **state)
 {
     (void)state;
-    struct budget *budget = budget_new(16 * MIB);
+    struct budget *budget = budget_new(8 * MIB);
     for (unsigned closing = 0; closing < 2; closing++) {
         struct fixture f = {budget, arena_new(budget, REGION)};
         region_t region[4];
@@ -272,6 +322,8 @@ int main(void)
         cmocka_unit_test(memory_goes_back_but_for_what_is_kept_warm),
         cmocka_unit_test(a_batch_takes_regions_in_any_order),
         cmocka_unit_test(a_sweep_leaves_what_is_in_use),
+        cmocka_unit_test(what_was_needed_lately_stays_warm),
+        cmocka_unit_test(what_is_warm_makes_room_for_other_arenas),
         cmocka_unit_test(what_is_warm_is_uncharged_with_the_arena),
         cmocka_unit_test(any_limit_and_any_region_size_make_an_arena),
         cmocka_unit_test(an_arena_makes_do_with_less_address_space),
