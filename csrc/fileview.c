@@ -198,10 +198,17 @@ void view_release(struct fileview *view, enum dropper_hold what)
     }
 }
 
+/* What was changed before has no date: such a file is as old as the view. */
 static void watch_stores(struct fileview *view)
 {
-    for (uint32_t i = 0; i < view->n_files; i++)
-        store_set_watch(view->files[i].store, &view->files[i].watch);
+    for (uint32_t i = 0; i < view->n_files; i++) {
+        struct view_file *file = &view->files[i];
+        struct store_info info;
+
+        store_set_watch(file->store, &file->watch);
+        store_get_info(file->store, &info);
+        file->seen = info.changes;
+    }
     view->watching = true;
 }
 

@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,7 @@ INIT_IN = struct.Struct("=IIIII44x")  # major minor max_readahead flags flags2
 INIT_OUT = struct.Struct("=IIIIHHIIHHI28x")  # … max_background … max_write gran pages map flags2
 ENTRY_OUT = struct.Struct("=QQQQII")  # nodeid generation entry_valid attr_valid nsecs
 ATTR_OUT = struct.Struct("=QIIQQQ")  # attr_valid nsec dummy ino size blocks
+ATTR_MTIME = 48  # bytes from the start of such an answer
 OPEN_OUT = struct.Struct("=QII")
 READ_IN = struct.Struct("=QQIIQII")
 NOTIFY_INVAL = struct.Struct("=Qqq")
@@ -102,6 +104,12 @@ class Kernel:
     def release(self, node: int, handle: int) -> None:
         self.call(RELEASE, node, struct.pack("=QIIQ", handle, os.O_RDWR, 0, 0))
 
+    def modified(self, node: int) -> int:
+        """Seconds since 1970."""
+        answer = self.call(GETATTR, node, bytes(16))
+        seconds: int = struct.unpack_from("=Q", answer, ATTR_MTIME)[0]
+        return seconds
+
     def size(self, node: int) -> tuple[int, int]:
         """Seconds that attributes are valid, and the size among them."""
         valid, _, _, _, size, _ = ATTR_OUT.unpack_from(self.call(GETATTR, node, bytes(16)))
@@ -165,6 +173,23 @@ def test_attributes_are_never_kept(kernel: Kernel) -> None:
     assert kernel.size(FIRST) == (0, 1 << 20)
     assert kernel.read(FIRST, handle, 0, 1 << 20) == bytes(1 << 20)
     kernel.release(FIRST, handle)
+
+
+def test_what_was_changed_before_the_view_is_as_old_as_the_view(
+    minor: int, device: ScullDevice
+) -> None:
+    device.store.write(0, b"before")
+    for _ in range(2):
+        kernel = Kernel(minor)
+        began = int(time.time())
+        with FileView([device], "/nowhere", Workers(threads=1), fd=kernel.server.detach()):
+            kernel.init()
+            assert began - 1 <= kernel.modified(FIRST) <= time.time()
+            handle, _ = kernel.open(FIRST)
+            kernel.write(FIRST, handle, 0, b"after")
+            kernel.release(FIRST, handle)
+            assert began - 1 <= kernel.modified(FIRST) <= time.time()
+        kernel.end.close()
 
 
 def test_changes_through_the_view_are_not_told(kernel: Kernel) -> None:
