@@ -33,6 +33,7 @@
 
 #define CHUNK_BYTES (16 * MIB) /* opened at once */
 #define SLACK_BYTES (64 * MIB)
+#define HURRY_BYTES (16 * MIB) /* others give back at once, where the limit is passed: soon done */
 #define SLACK_REGIONS 128u
 #define RESERVE_MAX (UINT64_C(4) << 40) /* bytes; address space is for all the stores */
 
@@ -122,6 +123,11 @@ void arena_drop(struct arena *arena)
     free(arena);
 }
 
+const struct budget *arena_budget(const struct arena *arena)
+{
+    return arena->budget;
+}
+
 size_t arena_region_bytes(const struct arena *arena)
 {
     return arena->region_bytes;
@@ -190,7 +196,7 @@ region_t arena_take_spare(struct arena *arena, bool *zeroed)
     if (!*zeroed)
         return region;
     if (budget_over(arena->budget))
-        keeper_hurry();
+        keeper_hurry(arena->budget, HURRY_BYTES);
     return take_fresh(arena);
 }
 

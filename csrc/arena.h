@@ -20,6 +20,7 @@ struct arena *arena_hold(struct arena *arena);
 void arena_drop(struct arena *arena); /* the last drop unmaps */
 
 size_t arena_region_bytes(const struct arena *arena);
+const struct budget *arena_budget(const struct arena *arena);
 uint8_t *arena_address(const struct arena *arena, region_t region);
 uint64_t arena_offset(const struct arena *arena, region_t region); /* bytes from the arena's start */
 
@@ -65,8 +66,10 @@ void arena_batch_flush(struct arena_batch *batch);
 /* Gives back what the kernel still has under free regions (parts of huge pages). */
 void arena_sweep(struct arena *arena);
 /* For keeper.c, now and then: gives back what is warm, was not needed since the last time, and is not
- * kept for good; `all`: needed or not. True: that was all there is to give. */
-bool arena_cool(struct arena *arena, bool all);
+ * kept for good. True: nothing is left that may have to be given back. */
+bool arena_cool(struct arena *arena);
+/* Gives back so many bytes of what is warm and not kept for good: how many it gave. */
+uint64_t arena_yield(struct arena *arena, uint64_t bytes);
 /* Nothing is kept warm from now on: the arena is about to go. */
 void arena_close(struct arena *arena);
 

@@ -2,7 +2,8 @@
  *
  * The position is shared by all who hold the open file (dup, fork), so the requests of one handle
  * take disjoint ranges: `lock` is held while a read is planned and while a write is done, never
- * across a system call but a watcher's (dropper.c). Lock order: handle, then store. */
+ * across a system call but a watcher's (dropper.c) and those that find memory. Lock order: handle,
+ * then store. */
 #include "handle.h"
 
 #include <errno.h>

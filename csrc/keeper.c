@@ -6,7 +6,7 @@
  * never needed for KEEP_MS goes back.
  *
  * One thread for the process, there only while there is something to look after: an idle server has
- * none. Lock: `lock` guards the list and `running`; a leaf. */
+ * none. Lock: `lock` guards the list and `running`; of others only an arena's is taken under it. */
 #include "keeper.h"
 
 #include <pthread.h>
@@ -28,18 +28,49 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct watched *list; /* lock */
 static bool running;         /* lock */
 
-static void cool_all(struct watched *watched, bool all)
+static void *keep(void *unused);
+
+/* With the lock held: whether there is a thread that keeps. */
+static bool keeps(void)
+{
+    pthread_t thread;
+
+    if (running)
+        return true;
+    if (thread_start(&thread, keep, NULL) < 0)
+        return false;
+    pthread_detach(thread);
+    running = true;
+    return true;
+}
+
+/* Hands the arena to the keeper. Where there is none, nothing stays warm. */
+static void watch(struct watched *watched)
+{
+    {
+        LOCKED(&lock);
+        if (keeps()) {
+            watched->next = list;
+            list = watched;
+            return;
+        }
+    }
+    while (!arena_cool(watched->arena))
+        arena_yield(watched->arena, UINT64_MAX);
+    arena_drop(watched->arena);
+    free(watched);
+}
+
+static void cool_all(struct watched *watched)
 {
     while (watched) {
         struct watched *next = watched->next;
 
-        if (arena_cool(watched->arena, all)) {
+        if (arena_cool(watched->arena)) {
             arena_drop(watched->arena);
             free(watched);
         } else {
-            LOCKED(&lock);
-            watched->next = list;
-            list = watched;
+            watch(watched);
         }
         watched = next;
     }
@@ -52,11 +83,6 @@ static struct watched *take_list(void)
 
     list = NULL;
     return watched;
-}
-
-void keeper_hurry(void)
-{
-    cool_all(take_list(), true);
 }
 
 /* The thread ends where nothing is left to look after. */
@@ -74,38 +100,30 @@ static void *keep(void *unused)
     (void)unused;
     do {
         nanosleep(&while_warm, NULL);
-        cool_all(take_list(), false);
+        cool_all(take_list());
     } while (!ends());
     return NULL;
-}
-
-/* With the lock held. */
-static bool start(void)
-{
-    pthread_t thread;
-
-    if (thread_start(&thread, keep, NULL) < 0)
-        return false;
-    pthread_detach(thread);
-    return true;
 }
 
 void keeper_watch(struct arena *arena)
 {
     struct watched *watched = malloc(sizeof(*watched));
-    bool kept = false;
 
     if (watched) {
-        LOCKED(&lock);
-        running = running || start();
-        if (running) {
-            *watched = (struct watched){list, arena_hold(arena)};
-            list = watched;
-            kept = true;
-        }
-    }
-    if (kept)
+        watched->arena = arena_hold(arena);
+        watch(watched);
         return;
-    free(watched);
-    arena_cool(arena, true); /* nobody will do it later */
+    }
+    while (!arena_cool(arena))
+        arena_yield(arena, UINT64_MAX);
+}
+
+void keeper_hurry(const struct budget *budget, uint64_t bytes)
+{
+    LOCKED(&lock);
+    for (struct watched *watched = list; watched && bytes > 0; watched = watched->next) {
+        uint64_t given = arena_budget(watched->arena) == budget ? arena_yield(watched->arena, bytes) : 0;
+
+        bytes -= given < bytes ? given : bytes;
+    }
 }

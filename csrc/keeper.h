@@ -8,8 +8,8 @@
  * the arena's lock held. */
 void keeper_watch(struct arena *arena);
 
-/* Gives back at once what the watched arenas do not keep for good: others need the memory. Not with
- * an arena's lock held. */
-void keeper_hurry(void);
+/* Has watched arenas of that budget give back so many bytes at once, as far as they do not keep them
+ * for good: others need the memory. Not with an arena's lock held. */
+void keeper_hurry(const struct budget *budget, uint64_t bytes);
 
 #endif

@@ -87,23 +87,39 @@ static uint32_t pop_warm(struct arena *arena, uint32_t most, region_t *first)
     return count;
 }
 
-/* What was not needed since the last look, even when the fewest were left, is not needed. */
-bool arena_cool(struct arena *arena, bool all)
+/* Gives back so many warm regions, as far as there are: how many it gave. */
+static uint32_t give_warm(struct arena *arena, uint32_t most)
 {
     region_t first;
-    uint32_t count, unneeded;
+    uint32_t given = 0, count;
+    while (given < most && (count = pop_warm(arena, most - given, &first)) > 0) {
+        give_back(arena, first, count);
+        given += count;
+    }
+    arena_sweep(arena);
+    return given;
+}
+
+/* What was there all the time since the last look, even when the fewest were, was not needed. */
+bool arena_cool(struct arena *arena)
+{
+    uint32_t unneeded;
     {
         LOCKED(&arena->lock);
-        uint32_t low = all ? arena->warm_count : arena->warm_low;
-        unneeded = low > kept(arena) ? low - kept(arena) : 0;
+        unneeded = arena->warm_low > kept(arena) ? arena->warm_low - kept(arena) : 0;
     }
-    for (; unneeded > 0 && (count = pop_warm(arena, unneeded, &first)) > 0; unneeded -= count)
-        give_back(arena, first, count);
-    arena_sweep(arena);
+    give_warm(arena, unneeded);
     LOCKED(&arena->lock);
     arena->warm_low = arena->warm_count;
     arena->watched = arena->warm_count > kept(arena);
     return !arena->watched;
+}
+
+uint64_t arena_yield(struct arena *arena, uint64_t bytes)
+{
+    uint64_t regions = bytes / arena->region_bytes + 1;
+    uint32_t most = regions < arena->capacity ? (uint32_t)regions : arena->capacity;
+    return (uint64_t)give_warm(arena, most) * arena->region_bytes;
 }
 
 void arena_give_spare(struct arena *arena, region_t region)
@@ -118,8 +134,12 @@ void arena_retire(struct arena *arena, region_t region)
     arena_give_spare(arena, region);
 }
 
+/* Uncharged first: what is kept warm is charged as that. */
 static void batch_recycle(struct arena_batch *batch)
 {
+    budget_uncharge(batch->arena->budget, BUDGET_REGIONS,
+                    batch->charged * batch->arena->region_bytes);
+    batch->charged = 0;
     for (unsigned i = 0; i < batch->runs; i++)
         arena_recycle(batch->arena, batch->run[i].first, batch->run[i].count);
     batch->runs = 0;
@@ -146,9 +166,6 @@ void arena_batch_retire(struct arena_batch *batch, region_t region)
 void arena_batch_flush(struct arena_batch *batch)
 {
     batch_recycle(batch);
-    budget_uncharge(batch->arena->budget, BUDGET_REGIONS,
-                    batch->charged * batch->arena->region_bytes);
-    batch->charged = 0;
 }
 
 void arena_sweep(struct arena *arena)

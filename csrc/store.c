@@ -11,9 +11,10 @@
  * were there before, nor part of a write within one quantum.
  *
  * Locks. `lock` guards index, arena, geometry and size. It is held to look up and to pin, never to
- * copy, to wait, or to give memory back (but for what does not fit a batch). Order: handle's lock,
- * store's lock, arena's lock. Who holds a write pin waits for nothing, and takes no other pin but a
- * read pin that is free: so every wait ends. */
+ * copy, to wait, or to give memory back (but for what does not fit a batch, and a few megabytes of
+ * other stores' where the limit is passed). Order: handle's lock, store's lock, keeper's, arena's.
+ * Who holds a write pin waits for nothing, and takes no other pin but a read pin that is free: so
+ * every wait ends. */
 #include "store.h"
 
 #include <assert.h>

@@ -104,7 +104,7 @@ static void a_region_called_zeroed_never_shows_old_bytes(void **state)
         take_many(&f, region, n, 0xaa);
         for (unsigned i = 0; i < n; i++) /* in no order */
             arena_retire(f.arena, region[i * 37 % n]);
-        assert_true(arena_cool(f.arena, true));
+        assert_in_range(arena_yield(f.arena, UINT64_MAX), 0, 24 * MIB);
         for (unsigned i = 0; i < n; i++) {
             bool zeroed;
             region[i] = arena_take(f.arena, &zeroed);
@@ -215,12 +215,12 @@ static void what_was_needed_lately_stays_warm(void **state)
     for (unsigned i = 0; i < n / 2; i++)
         arena_retire(f.arena, region[i]);
     assert_false(budget_charge(f.budget, BUDGET_WARM, 1));
-    assert_false(arena_cool(f.arena, false)); /* half of them was there all the time */
+    assert_false(arena_cool(f.arena)); /* half of them was there all the time */
     uint64_t gone = (uint64_t)(n / 2 - kept) * REGION;
     assert_true(budget_charge(f.budget, BUDGET_WARM, gone));
     assert_false(budget_charge(f.budget, BUDGET_WARM, 1));
     budget_uncharge(f.budget, BUDGET_WARM, gone);
-    assert_true(arena_cool(f.arena, false));
+    assert_true(arena_cool(f.arena));
     assert_true(budget_charge(f.budget, BUDGET_WARM, (uint64_t)(n - kept) * REGION));
     assert_false(budget_charge(f.budget, BUDGET_WARM, 1));
     budget_uncharge(f.budget, BUDGET_WARM, (uint64_t)(n - kept) * REGION);
@@ -239,9 +239,10 @@ static void what_is_warm_makes_room_for_other_arenas(void **state)
     for (unsigned i = 0; i < n; i++)
         arena_retire(f.arena, region[i]);
     take_many(&other, region, kept + 1, 2);
-    /* All but what is kept for good went, within the call that needed it. */
-    assert_true(budget_charge(f.budget, BUDGET_WARM, (uint64_t)(n - kept) * REGION));
-    budget_uncharge(f.budget, BUDGET_WARM, (uint64_t)(n - kept) * REGION);
+    /* A part went at each take, and only that: together they are within the limit. */
+    assert_true(budget_charge(f.budget, BUDGET_WARM, (uint64_t)(kept + 1) * REGION));
+    assert_false(budget_charge(f.budget, BUDGET_WARM, 32 * MIB));
+    budget_uncharge(f.budget, BUDGET_WARM, (uint64_t)(kept + 1) * REGION);
     for (unsigned i = 0; i < kept + 1; i++)
         arena_retire(other.arena, region[i]);
     arena_drop(other.arena);
