@@ -13,6 +13,27 @@
 #include <string.h>
 #include <unistd.h>
 
+/* As the process's first thread is, whatever the caller has become: a worker may be bound to a CPU
+ * and in SCHED_IDLE (placement.c). 0, or an errno. */
+static int start_unbound(pthread_t *thread, void *(*run)(void *arg), void *arg)
+{
+    struct sched_param none = {0};
+    pthread_attr_t attributes;
+    cpu_set_t home;
+    int rc = pthread_attr_init(&attributes);
+
+    if (rc != 0)
+        return rc;
+    pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
+    pthread_attr_setschedpolicy(&attributes, SCHED_OTHER);
+    pthread_attr_setschedparam(&attributes, &none);
+    if (sched_getaffinity(getpid(), sizeof(home), &home) == 0)
+        pthread_attr_setaffinity_np(&attributes, sizeof(home), &home);
+    rc = pthread_create(thread, &attributes, run, arg);
+    pthread_attr_destroy(&attributes);
+    return rc;
+}
+
 int thread_start(pthread_t *thread, void *(*run)(void *arg), void *arg)
 {
     static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
@@ -23,7 +44,7 @@ int thread_start(pthread_t *thread, void *(*run)(void *arg), void *arg)
     for (unsigned i = 0; i < sizeof(own) / sizeof(*own); i++)
         sigdelset(&blocked, own[i]);
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    rc = pthread_create(thread, NULL, run, arg);
+    rc = start_unbound(thread, run, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -rc;
 }
