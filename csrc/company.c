@@ -2,8 +2,9 @@
  *
  * Clients that call at once take turns at the device, request by request; so turns are counted.
  * A few calls of a parent between those of its child are no company. One client of several may get
- * no turn for a while (it lost its CPU), so that "several" is given up only after some time, or as
- * soon as somebody has closed a file: he may have been the company.
+ * no turn for a while (it lost its CPU), so that "several" is given up only after some time, or soon
+ * after somebody has closed a file: he may have been the company. The look at which that happened
+ * is not judged: who was there before, and who is now, is all one in it.
  *
  * Pure: no clock, no system call, no lock. */
 #include "company.h"
@@ -38,8 +39,12 @@ bool company_judge(struct company *company, const struct company_look *look)
 {
     bool before = company->several;
 
-    if (look->left)
+    if (look->left) {
         company->alone = ALONE_MOST;
+        company->seen = company->turns = 0;
+        company->callers = before ? 2 : 1;
+        return false;
+    }
     company->seen += look->seen;
     company->turns += look->turns;
     if (company->seen >= REQUESTS) {

@@ -12,20 +12,25 @@
  *   available_idle_cpu, sched_idle_cpu), so the client stays.
  * - SPIN: by one worker, which looks for the next request for a while before it sleeps. Best where
  *   an interrupt to another CPU is dear and a system call cheap: in emulators.
- * - CREW: by all workers, where the scheduler wants them. Best beside CPU hogs.
+ * - CREW: by a worker for each CPU, where the scheduler wants them. Best beside CPU hogs.
  *
- * Several keep every CPU busy, so that a worker is woken where its client is: the CREW serves them.
- * Where they are more than CPUs, it is tried against
+ * Several keep every CPU busy, so that a worker is woken where its client is. A few are served
  *
- * - IDLERS, a CREW in SCHED_IDLE: clients bring several requests before it runs. With fewer clients
- *   that looks fast at first, until they come to share a CPU.
+ * - by the CREW,
+ * - by ALL: some more are ready to be woken while others still reply.
  *
- * Where one worker serves, the others are parked: the kernel wakes the one that has slept longest in
- * its read, and each that takes a turn has to be fetched from wherever it slept.
+ * and more clients than CPUs
+ *
+ * - by the CREW,
+ * - by IDLERS, a CREW in SCHED_IDLE: clients bring several requests before it runs. With fewer
+ *   clients that looks fast at first, until they come to share a CPU.
+ *
+ * Workers beyond those that serve are parked: the kernel wakes the one that has slept longest in its
+ * read, and each that takes a turn has to be fetched from wherever it slept.
  *
  * The workers only note the caller's thread at each request; every few milliseconds one of them
- * (`looking`) reads /proc and moves all. State but for the atomics belongs to the one who looks,
- * but for what `lock` guards. */
+ * (`looking`) reads /proc and moves all. State but for the atomics and the park belongs to the one
+ * who looks. */
 #include "placement.h"
 
 #include <sched.h>
@@ -38,6 +43,7 @@
 
 #include "company.h"
 #include "lock.h"
+#include "park.h"
 #include "thread.h"
 #include "trial.h"
 
@@ -50,22 +56,24 @@
 #define AT_LARGE (-1)
 
 struct way {
-    bool alone; /* the first worker reads, the others are parked */
+    enum { ONE, ONE_A_CPU, EVERY } readers; /* workers that read */
     bool idle;  /* in SCHED_IDLE */
     bool bound; /* to the client's CPU */
     bool spins;
 };
 static const struct way
-    FOLLOW = {.alone = true, .idle = true, .bound = true},
-    SPIN = {.alone = true, .spins = true},
-    CREW = {0},
-    IDLERS = {.idle = true};
-/* The first is what a trial begins with; CREW is the calm one (trial.h). A channel beside others
- * that are busy leaves the last one out: who spins takes a CPU from them. */
+    FOLLOW = {.readers = ONE, .idle = true, .bound = true},
+    SPIN = {.readers = ONE, .spins = true},
+    CREW = {.readers = ONE_A_CPU},
+    IDLERS = {.readers = ONE_A_CPU, .idle = true},
+    ALL = {.readers = EVERY};
+/* The first is what is done before the first trial; CREW is the calm one (trial.h). A channel beside
+ * others that are busy leaves the last one out: who spins takes a CPU from them. */
 static const struct way *const ways_one[] = {&FOLLOW, &CREW, &SPIN};
+static const struct way *const ways_few[] = {&CREW, &ALL};
 static const struct way *const ways_crowd[] = {&CREW, &IDLERS};
 #define CALM_ONE 1
-#define CALM_CROWD 0
+#define CALM_SEVERAL 0
 
 #define CALLERS 16u /* told apart, by chance fewer */
 
@@ -90,13 +98,13 @@ struct placement {
     int64_t waited_ns; /* sum of the workers' run delays at the last look; -1: not looked at */
     _Atomic int64_t looked_at;
     struct company company;
-    struct trial one, beside, crowd;
+    struct trial one, beside, few, crowd;
+    const struct trial *last;  /* of them that was looked at */
+    _Atomic unsigned clients;  /* company.callers, for the other placements */
+    _Atomic bool joined;       /* a worker that was not placed yet */
     _Atomic uint64_t spin_ns; /* how long a worker looks for its next request */
 
-    pthread_mutex_t lock;
-    pthread_cond_t unparked;
-    _Atomic bool alone; /* changed under `lock`: all workers but the first are to park */
-    bool ending;        /* lock: `alone` stays false */
+    struct park park;
 };
 
 /* The placements of this process, whose clients are each other's company. */
@@ -135,40 +143,14 @@ static void place(const struct placement *placement, int tid)
 
 static void place_all(struct placement *placement, struct post post)
 {
-    if (placement->post.cpu == post.cpu && placement->post.policy == post.policy)
+    bool joined = atomic_exchange(&placement->joined, false);
+
+    if (!joined && placement->post.cpu == post.cpu && placement->post.policy == post.policy)
         return;
     placement->post = post;
     for (int i = 0; i < WORKERS_MAX; i++)
         if (placement->tid[i])
             place(placement, placement->tid[i]);
-}
-
-/* --- parking ----------------------------------------------------------------------------------- */
-
-static void set_alone(struct placement *placement, bool alone)
-{
-    if (atomic_load_explicit(&placement->alone, memory_order_relaxed) == alone)
-        return;
-    LOCKED(&placement->lock);
-    placement->alone = alone && !placement->ending;
-    pthread_cond_broadcast(&placement->unparked);
-}
-
-void placement_park(struct placement *placement)
-{
-    if (!atomic_load_explicit(&placement->alone, memory_order_relaxed))
-        return;
-    LOCKED(&placement->lock);
-    while (placement->alone)
-        pthread_cond_wait(&placement->unparked, &placement->lock);
-}
-
-void placement_unpark(struct placement *placement)
-{
-    LOCKED(&placement->lock);
-    placement->ending = true;
-    placement->alone = false;
-    pthread_cond_broadcast(&placement->unparked);
 }
 
 /* --- looking ----------------------------------------------------------------------------------- */
@@ -218,7 +200,7 @@ static unsigned clients(const struct placement *placement, int64_t now)
     LOCKED(&all_lock);
     for (const struct placement *other = all; other; other = other->next)
         if (other != placement && now - other->looked_at < IDLE_NS)
-            sum += other->company.callers;
+            sum += other->clients;
     return sum;
 }
 
@@ -231,14 +213,36 @@ static int cpu_to_follow(const struct placement *placement)
                                                                              : placement->post.cpu;
 }
 
+static unsigned readers_of(const struct placement *placement, const struct way *way)
+{
+    switch (way->readers) {
+    case ONE:
+        return 1;
+    case ONE_A_CPU:
+        return (unsigned)CPU_COUNT(&placement->home);
+    default:
+        return PARK_NOBODY;
+    }
+}
+
 static void serve(struct placement *placement, const struct way *way)
 {
     struct post post = {way->bound ? cpu_to_follow(placement) : AT_LARGE,
                         way->idle ? SCHED_IDLE : SCHED_OTHER};
 
     placement->spin_ns = way->spins ? SPIN_NS : 0;
-    set_alone(placement, way->alone);
+    park_want(&placement->park, readers_of(placement, way));
     place_all(placement, post);
+}
+
+static unsigned try(struct placement *placement, struct trial *trial, int64_t now, uint32_t seen,
+                    enum trial_time time)
+{
+    if (placement->last != trial)
+        time = TIME_OTHER; /* it has not been looked at for a while */
+    placement->last = trial;
+    trial_look(trial, now, seen, time);
+    return trial->way;
 }
 
 /* Which way is best now. */
@@ -247,16 +251,12 @@ static const struct way *choose(struct placement *placement, int64_t now, uint32
 {
     unsigned many = clients(placement, now);
 
-    if (!placement->company.several) {
-        struct trial *trial = many > 1 ? &placement->beside : &placement->one;
-
-        trial_look(trial, now, seen, time);
-        return ways_one[trial->way];
-    }
+    if (!placement->company.several)
+        return ways_one[try(placement, many > 1 ? &placement->beside : &placement->one, now, seen,
+                            time)];
     if (many <= (unsigned)CPU_COUNT(&placement->home))
-        return &CREW;
-    trial_look(&placement->crowd, now, seen, time);
-    return ways_crowd[placement->crowd.way];
+        return ways_few[try(placement, &placement->few, now, seen, time)];
+    return ways_crowd[try(placement, &placement->crowd, now, seen, time)];
 }
 
 static void look(struct placement *placement, int64_t now)
@@ -265,7 +265,18 @@ static void look(struct placement *placement, int64_t now)
     bool other = company_judge(&placement->company, &look) || look.left;
     enum trial_time time = time_of(placement, now, look.seen, other);
 
+    placement->clients = placement->company.callers;
     serve(placement, choose(placement, now, look.seen, time));
+}
+
+/* Some requests have no caller (a write-back, a close): 0. */
+static void note_caller(struct placement *placement, uint32_t pid)
+{
+    if (!pid || atomic_load_explicit(&placement->pid, memory_order_relaxed) == pid)
+        return;
+    atomic_store_explicit(&placement->pid, pid, memory_order_relaxed);
+    atomic_fetch_add_explicit(&placement->turns, 1, memory_order_relaxed);
+    atomic_store_explicit(&placement->caller[pid % CALLERS], pid, memory_order_relaxed);
 }
 
 void placement_see(struct placement *placement, uint32_t pid, bool left)
@@ -277,11 +288,7 @@ void placement_see(struct placement *placement, uint32_t pid, bool left)
     atomic_fetch_add_explicit(&placement->seen, 1, memory_order_relaxed);
     if (left)
         atomic_store_explicit(&placement->left, true, memory_order_relaxed);
-    if (atomic_load_explicit(&placement->pid, memory_order_relaxed) != pid) {
-        atomic_store_explicit(&placement->pid, pid, memory_order_relaxed);
-        atomic_fetch_add_explicit(&placement->turns, 1, memory_order_relaxed);
-        atomic_store_explicit(&placement->caller[pid % CALLERS], pid, memory_order_relaxed);
-    }
+    note_caller(placement, pid);
     now = now_ns();
     if (now < atomic_load_explicit(&placement->next_look, memory_order_relaxed) ||
         atomic_flag_test_and_set(&placement->looking))
@@ -305,13 +312,14 @@ struct placement *placement_new(const struct channel_options *options)
     if (!placement)
         return NULL;
     placement->policy = options->placement;
-    placement->company.callers = 1;
+    placement->company.callers = placement->clients = 1;
+    placement->waited_ns = -1;
     placement->post = (struct post){AT_LARGE, SCHED_OTHER};
-    pthread_mutex_init(&placement->lock, NULL);
-    pthread_cond_init(&placement->unparked, NULL);
+    park_init(&placement->park);
     trial_init(&placement->one, now_ns(), options->spin_us == 0 ? 2 : 3, CALM_ONE);
     trial_init(&placement->beside, now_ns(), 2, CALM_ONE);
-    trial_init(&placement->crowd, now_ns(), 2, CALM_CROWD);
+    trial_init(&placement->few, now_ns(), 2, CALM_SEVERAL);
+    trial_init(&placement->crowd, now_ns(), 2, CALM_SEVERAL);
     atomic_flag_clear(&placement->looking);
     if (sched_getaffinity(0, sizeof(placement->home), &placement->home) < 0)
         placement->policy = PLACEMENT_NONE;
@@ -341,8 +349,7 @@ void placement_free(struct placement *placement)
             at = &(*at)->next;
         *at = placement->next;
     }
-    pthread_cond_destroy(&placement->unparked);
-    pthread_mutex_destroy(&placement->lock);
+    park_destroy(&placement->park);
     free(placement);
 }
 
@@ -354,10 +361,21 @@ void placement_join(struct placement *placement, unsigned worker)
         sched_setaffinity(0, sizeof(placement->home), &placement->home);
     if (worker < WORKERS_MAX)
         placement->tid[worker] = tid;
+    placement->joined = true;
 }
 
 void placement_leave(struct placement *placement, unsigned worker)
 {
     if (worker < WORKERS_MAX)
         placement->tid[worker] = 0;
+}
+
+void placement_park(struct placement *placement, unsigned reader)
+{
+    park_wait(&placement->park, reader);
+}
+
+void placement_unpark(struct placement *placement)
+{
+    park_close(&placement->park);
 }

@@ -1,4 +1,4 @@
-/* placement: on which CPU the workers of a channel run. See placement.c. */
+/* placement: on which CPU the workers of a channel run, and which of them. See placement.c. */
 #ifndef PLACEMENT_H
 #define PLACEMENT_H
 
@@ -20,8 +20,8 @@ void placement_leave(struct placement *placement, unsigned worker);
 void placement_see(struct placement *placement, uint32_t pid, bool left);
 /* How long a worker that has answered a request looks for the next one before it sleeps, ns. */
 uint64_t placement_spin_ns(const struct placement *placement);
-/* Before a worker reads, but for the first one: waits while that is enough. */
-void placement_park(struct placement *placement);
+/* Before a worker reads; they are numbered from 0. Waits while those before it are enough. */
+void placement_park(struct placement *placement, unsigned reader);
 void placement_unpark(struct placement *placement); /* nobody waits from now on: the end is near */
 
 #endif

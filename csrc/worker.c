@@ -197,7 +197,7 @@ static void process(struct worker *worker, size_t length)
 static void worker_loop(struct worker *worker)
 {
     struct channel *channel = worker->channel;
-    bool may_park = channel->setup.kind != REQUEST_FOREIGN && worker->number > FIRST_READER;
+    bool may_park = channel->setup.kind != REQUEST_FOREIGN;
     bool active = false; /* spinning pays right after a request only */
 
     while (!channel->stopping) {
@@ -205,7 +205,7 @@ static void worker_loop(struct worker *worker)
         ssize_t length;
 
         if (may_park)
-            placement_park(channel->placement);
+            placement_park(channel->placement, worker->number - FIRST_READER);
         if (spin_for)
             spin(channel, spin_for);
         active = false;
@@ -213,6 +213,7 @@ static void worker_loop(struct worker *worker)
         if (length == -EINTR || length == -EAGAIN || length == -ENOENT)
             continue; /* a signal, or a request that was withdrawn */
         if (length <= 0) {
+            placement_unpark(channel->placement); /* this one reads no more */
             hang_up(channel, length ? (int)length : -ENODEV);
             return;
         }

@@ -100,7 +100,7 @@ def start_logging(level: str) -> None:
 @click.option(
     "--spin-us",
     type=click.IntRange(0, SPIN_US_MAX),
-    help="Microseconds to look for the next request before sleeping; unless given, a few where "
+    help="Microseconds to look for the next request before sleeping; unless given, up to 200 where "
     "that is found to be faster.",
 )
 @click.option(

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from cuse_scullv._native import CData
 
 _CPUS_MAX = 64  # of struct channel_options
-_CALLERS_MAX = 63  # WORKERS_MAX of channel.c less the thread that goes on reading
+_CALLERS_MAX = 63  # WORKERS_MAX of channel_private.h less the thread that goes on reading
 _RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _POLICIES = {"none": lib.PLACEMENT_NONE, "follow": lib.PLACEMENT_FOLLOW}
 
 
 def threads_for_cpus() -> int:
-    """One for each CPU that the process may use, 2 to 16: what one waits for, another can do."""
-    return min(max(len(os.sched_getaffinity(0)), 2), 16)
+    """One for each CPU that the process may use, and two that are ready while others reply; at most
+    16. placement.c lets as many of them read as is best."""
+    return min(len(os.sched_getaffinity(0)) + 2, 16)
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Workers:
     """How many threads serve a channel, and where. Raises ValueError for what cannot be."""
 
     threads: int = field(default_factory=threads_for_cpus)
-    """That answer reads and writes in C: one for each CPU, unless given. Of no meaning for a device
-    in Python."""
+    """That answer reads and writes in C: two more than CPUs, unless given. Of no meaning for a
+    device in Python."""
     placement: str = "follow"
     """Of those threads: "follow" (to the CPU where the client runs), "none" (the scheduler
     decides), or a list of CPUs as "0,2-3"."""

@@ -60,11 +60,12 @@ static void who_closes_a_file_may_have_been_the_company(void **state)
     (void)state;
     struct company company = {0};
     judge(&company, 100, 50, false);
-    assert_true(judge(&company, 100, 1, true));
+    assert_false(judge(&company, 100, 50, true));
+    assert_false(judge(&company, 100, 50, false)); /* others are left */
+    assert_false(judge(&company, 100, 50, true));
+    assert_true(judge(&company, 100, 1, false));
     assert_false(company.several);
-    judge(&company, 100, 50, false);
-    assert_false(judge(&company, 100, 50, true)); /* others are left */
-    assert_true(company.several);
+    assert_false(judge(&company, 100, 50, true)); /* he was there, and is not any more */
 }
 
 static unsigned callers_after(struct company *company, unsigned callers)
@@ -84,12 +85,23 @@ static void callers_are_as_many_as_were_seen_lately(void **state)
     assert_int_equal(callers_after(&company, 5), 5);
 }
 
+static void who_left_is_not_counted(void **state)
+{
+    (void)state;
+    struct company company = {0};
+    assert_int_equal(callers_after(&company, 4), 4);
+    judge(&company, 100, 50, true);
+    assert_int_equal(company.callers, 2);
+    assert_int_equal(callers_after(&company, 3), 3);
+}
+
 static void one_caller_counts_one(void **state)
 {
     (void)state;
     struct company company = {0};
     assert_int_equal(callers_after(&company, 4), 4);
     judge(&company, 100, 1, true);
+    judge(&company, 100, 1, false);
     assert_int_equal(company.callers, 1);
 }
 
@@ -103,6 +115,7 @@ int main(void)
         cmocka_unit_test(a_client_without_a_turn_for_a_while_is_not_forgotten),
         cmocka_unit_test(who_closes_a_file_may_have_been_the_company),
         cmocka_unit_test(callers_are_as_many_as_were_seen_lately),
+        cmocka_unit_test(who_left_is_not_counted),
         cmocka_unit_test(one_caller_counts_one),
     };
     return RUN_ALL(tests);
