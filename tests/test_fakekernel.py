@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -286,6 +287,22 @@ def test_unrestricted_ioctls_come_again_with_what_was_asked_for(pair: Pair) -> N
     first, second = pair.seen(wire.OP_IOCTL)
     assert wire.IOCTL_IN.unpack_from(first.body)[1] == wire.IOCTL_UNRESTRICTED
     assert second.body[32:] == b"content"
+
+
+def test_memory_serves_several_clients_at_once() -> None:
+    memory = ClientMemory()
+    first = memory.alloc(b"first")
+
+    def use(_: int) -> set[int]:
+        mine = set()
+        for _ in range(500):
+            mine.add(memory.alloc(1))
+            assert memory.read(first, 5) == b"first"
+        return mine
+
+    with ThreadPoolExecutor(4) as pool:
+        areas = list(pool.map(use, range(4)))
+    assert len(set().union(*areas)) == 4 * 500
 
 
 def test_memory_has_ends() -> None:

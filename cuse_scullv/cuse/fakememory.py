@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from typing import Final
 
 
@@ -24,15 +25,17 @@ class ClientMemory:
 
     def __init__(self) -> None:
         self._areas: dict[int, bytearray] = {}
-        self._next = 0x7F00_0000_0000
+        self._lock = threading.Lock()
+        self._next = 0x7F00_0000_0000  # under _lock
 
     def alloc(self, content: bytes | int) -> int:
         """The address of a new area that holds `content`, or so many zero bytes."""
         area = bytearray(content)
-        address = self._next
-        # A guard page between areas: running off the end of one is EFAULT, as in life.
-        self._next += (len(area) // self._PAGE + 2) * self._PAGE
-        self._areas[address] = area
+        with self._lock:
+            address = self._next
+            # A guard page between areas: running off the end of one is EFAULT, as in life.
+            self._next += (len(area) // self._PAGE + 2) * self._PAGE
+            self._areas[address] = area
         return address
 
     def read(self, address: int, length: int) -> bytes:
@@ -46,7 +49,7 @@ class ClientMemory:
         area[offset : offset + len(data)] = data
 
     def _find(self, address: int, length: int) -> tuple[bytearray, int]:
-        for base, area in self._areas.items():
+        for base, area in list(self._areas.items()):  # another client may alloc meanwhile
             if base <= address and address + length <= base + len(area):
                 return area, address - base
         raise oserror(errno.EFAULT)
