@@ -50,6 +50,8 @@ int channel_start(struct channel *channel, const struct channel_setup *setup)
     channel->placement = placement_new(&channel->options);
     if (!channel->placement)
         return -ENOMEM;
+    if (setup->pumped)
+        return request_room_init(&channel->room, setup->payload_max);
     return workers_start(channel, threads, !foreign);
 }
 

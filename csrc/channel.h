@@ -12,6 +12,7 @@ struct channel_setup {
     int fd;
     enum request_kind kind; /* which requests are answered in C */
     size_t payload_max;     /* largest WRITE, bytes */
+    bool pumped;            /* no workers; not with requests that are answered in C */
     const struct channel_options *options;
     void *owner; /* for python_call */
     /* Called once by channel_close when no worker is left, before the session is destroyed. */

@@ -36,6 +36,7 @@ struct channel {
     pthread_cond_t changed;             /* status, queue, running; by CLOCK_MONOTONIC */
     int status;                         /* lock; 1: not yet, 0: ready, or -errno */
     struct waiting *first, **last;      /* lock; calls that wait for a thread */
+    struct request_room room;           /* of who pumps */
     struct worker *worker[WORKERS_MAX]; /* lock; [0, started) */
     unsigned started, running, reading; /* lock */
     bool hung_up;                       /* lock */

@@ -4,6 +4,7 @@
  * fit one process, nothing is daemonized and no signal handler is set. The callbacks only make
  * calls; those READs and WRITEs that are answered in C never come here. */
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,6 +160,17 @@ static struct fuse_session *new_session(int fd, const struct cuse_setup *setup,
     return session;
 }
 
+/* A largest request's bytes, as an object of Python's, are just past the size from which glibc maps
+ * each allocation for itself and gives it back at once: every page of every request would be faulted
+ * in anew (mallopt(3)). */
+static void keep_large_objects(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 8 * (int)CUSE_PAYLOAD_MAX);
+    mallopt(M_TRIM_THRESHOLD, 64 * (int)CUSE_PAYLOAD_MAX);
+#endif
+}
+
 struct channel *cuse_open(int fd, const struct cuse_setup *setup,
                           const struct channel_options *options, void *owner)
 {
@@ -170,6 +182,8 @@ struct channel *cuse_open(int fd, const struct cuse_setup *setup,
     if (!channel || !descriptor)
         goto fail;
     *descriptor = fd;
+    if (!setup->data_path)
+        keep_large_objects();
     session = new_session(fd, setup, channel);
     if (!session) {
         error = errno;
@@ -180,6 +194,7 @@ struct channel *cuse_open(int fd, const struct cuse_setup *setup,
                                         .fd = fd,
                                         .kind = setup->data_path ? REQUEST_NODE : REQUEST_FOREIGN,
                                         .payload_max = CUSE_PAYLOAD_MAX,
+                                        .pumped = setup->pumped,
                                         .options = options,
                                         .owner = owner,
                                         .ended = free,

@@ -133,6 +133,9 @@ int channel_wait_ready(struct channel *channel, uint32_t timeout_ms);
  * `timeout_ms`; their clients have ECONNABORTED from the kernel, the memory is left to them. */
 int channel_close(struct channel *channel, uint32_t timeout_ms);
 uint64_t channel_requests(const struct channel *channel); /* READ and WRITE answered in C */
+/* Of a channel that is pumped: takes one request, if there is one, and runs its call on this thread.
+ * 1; 0: there was none; -ENODEV: the channel has ended. */
+int channel_pump(struct channel *channel);
 
 /* --- cuse.c: a channel that is a character device --------------------------------------------- */
 struct cuse_setup {
@@ -140,6 +143,7 @@ struct cuse_setup {
     uint32_t major, minor; /* 0: the kernel's choice */
     bool unrestricted;     /* ioctls may name any memory of the client */
     bool data_path;        /* open files have handles: READ and WRITE are answered in C */
+    bool pumped;           /* no threads: whoever sees `fd` readable calls channel_pump */
 };
 /* Serves the device on `fd`, an open /dev/cuse or a SEQPACKET socket that speaks the same. `fd` is
  * the channel's from here on, and closed by a failure as by the end. NULL with errno set. */

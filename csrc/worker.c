@@ -94,6 +94,10 @@ void channel_run(struct channel *channel, struct call *call)
 {
     bool here, queued = false;
 
+    if (channel->setup.pumped) {
+        run_call(channel, call);
+        return;
+    }
     {
         LOCKED(&channel->lock);
         here = may_run(channel);
@@ -181,17 +185,29 @@ static void spin(const struct channel *channel, uint64_t length_ns)
         sched_yield();
 }
 
+static void decode(struct channel *channel, struct request_room *room, size_t length)
+{
+    struct fuse_buf message = {.size = length, .mem = room->message};
+
+    fuse_session_process_buf(channel->setup.session, &message);
+}
+
 static void process(struct worker *worker, size_t length)
 {
     struct channel *channel = worker->channel;
-    struct fuse_buf message = {.size = length, .mem = worker->room.message};
 
     if (request_answer(&worker->room, channel->setup.fd, channel->setup.kind, length))
         atomic_fetch_add_explicit(&worker->answered, 1, memory_order_relaxed);
     else
-        fuse_session_process_buf(channel->setup.session, &message);
+        decode(channel, &worker->room, length);
     /* Whatever it was: workers that starve must notice it also where nobody reads or writes. */
     placement_see(channel->placement, request_pid(&worker->room), request_closes(&worker->room));
+}
+
+/* A signal, or a request that was withdrawn. */
+static bool is_nothing(ssize_t length)
+{
+    return length == -EINTR || length == -EAGAIN || length == -ENOENT;
 }
 
 static void worker_loop(struct worker *worker)
@@ -210,8 +226,8 @@ static void worker_loop(struct worker *worker)
             spin(channel, spin_for);
         active = false;
         length = request_receive(&worker->room, channel->setup.fd, channel->setup.kind);
-        if (length == -EINTR || length == -EAGAIN || length == -ENOENT)
-            continue; /* a signal, or a request that was withdrawn */
+        if (is_nothing(length))
+            continue;
         if (length <= 0) {
             placement_unpark(channel->placement); /* this one reads no more */
             hang_up(channel, length ? (int)length : -ENODEV);
@@ -220,6 +236,33 @@ static void worker_loop(struct worker *worker)
         process(worker, (size_t)length);
         active = true;
     }
+}
+
+/* Counts the pump in, so that nobody ends the channel beneath it. False: it has ended. */
+static bool begin_pump(struct channel *channel)
+{
+    LOCKED(&channel->lock);
+    if (channel->stopping)
+        return false;
+    channel->running++;
+    return true;
+}
+
+int channel_pump(struct channel *channel)
+{
+    ssize_t length;
+
+    if (!begin_pump(channel))
+        return -ENODEV;
+    length = request_receive(&channel->room, channel->setup.fd, REQUEST_FOREIGN);
+    if (length > 0)
+        decode(channel, &channel->room, (size_t)length);
+    else if (!is_nothing(length))
+        hang_up(channel, length ? (int)length : -ENODEV);
+    LOCKED(&channel->lock);
+    channel->running--;
+    pthread_cond_broadcast(&channel->changed);
+    return length > 0 ? 1 : is_nothing(length) ? 0 : -ENODEV;
 }
 
 static void *worker_main(void *arg)
@@ -329,6 +372,7 @@ void workers_free(struct channel *channel)
         free(channel->worker[i]);
     }
     channel->started = 0;
+    request_room_free(&channel->room);
 }
 
 static int start_all(struct channel *channel, unsigned threads, bool caller)

@@ -22,6 +22,7 @@ from .device import DataPathDevice, Device
 from .errors import DeviceError
 from .host import open_cuse
 from .node import Node
+from .pump import Pump
 from .session import Session
 from .upcall import owner
 from .workers import Workers
@@ -78,6 +79,7 @@ class Channel:
         self._session: Session | None = None
         self._owner: CData = None  # keeps the session's handle
         self._channel: CData = None
+        self._pump: Pump | None = None
         self._ready = False
         self._ended = threading.Event()
 
@@ -155,14 +157,19 @@ class Channel:
         setup.major, setup.minor = device.major, device.minor
         setup.unrestricted = device.unrestricted
         setup.data_path = isinstance(device, DataPathDevice)
+        setup.pumped = session.on_loop
         self._owner = owner(session)
         fd, self._fd = self._fd, None  # C closes it, also where it fails
         assert fd is not None
+        if session.on_loop and self._has_node:
+            os.set_blocking(fd, False)  # a request may be withdrawn just before it is read
         channel = lib.cuse_open(fd, setup, self.workers.options(), self._owner)
         if not channel:
             code = ffi.errno
             raise DeviceError(code, f"no session for {device.name!r}: {os.strerror(code)}")
         self._channel = channel
+        if session.on_loop:
+            self._pump = Pump(fd, channel)
         _started.add(self)
 
     def _close_fd(self) -> None:
@@ -207,6 +214,8 @@ class Channel:
             return
         _started.discard(self)
         session.stop(grace)
+        if self._pump is not None:
+            self._pump.stop(grace)
         threads_left = lib.channel_close(channel, int(grace * 1000)) == -errno.EBUSY
         if threads_left:
             logger.error("%s: a handler hangs; its thread is left behind", self.device.name)

@@ -2,7 +2,8 @@
 
 Where a handler runs is settled once for each, when the session is made: `def` on the channel's
 thread that brought the call (no thread is woken in between), `def` with a deadline on a pool
-thread, which can be given up, `async def` on the loop.
+thread, which can be given up, `async def` on the loop. The loop brings the calls itself where all
+of a device's handlers are its own (pump.py).
 
 State: `pending`, requests not answered yet; `files`, files that are open; both are dicts whose
 single operations are atomic. `_poll_lock` guards the poll handles and is a leaf.
@@ -31,6 +32,7 @@ from .file import File
 from .ioctl import IoctlRequest
 from .loop import handler_loop
 from .pool import Pool, Worker
+from .pump import can_pump
 from .request import Request, current
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ class Session(Answers):
         self._early: OrderedDict[int, bool] = OrderedDict()
         self._poll_lock = threading.Lock()
         self._polls: dict[int, int] = {}  # under _poll_lock: handle by file number
+        self.on_loop = can_pump(device)
+        """Calls come on the handlers' loop, whose thread takes them from the channel."""
         self._deadlines: Deadlines | None = None
         if device.timeout is not None:
             self._pool = Pool(callers)
@@ -116,7 +120,10 @@ class Session(Answers):
 
     def _run_async(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
         driver = self._drive(request, finish, handler, args)
-        handler_loop().call_soon_threadsafe(_start, driver)
+        if self.on_loop:
+            _start(driver)
+        else:
+            handler_loop().call_soon_threadsafe(_start, driver)
 
     def _spawn(self, request: Request, awaitable: Any, finish: Finish) -> None:
         """A `def` handler returned an awaitable, as a functools.partial of an async one does."""

@@ -1,0 +1,60 @@
+"""Pump: a device whose methods are all coroutines is served by the asyncio loop itself.
+
+The loop waits for the channel's descriptor beside all else, takes a request where the handler is to
+run, and answers it from there: no other thread is woken, neither on the way in nor out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from typing import TYPE_CHECKING
+
+from cuse_scullv._native import lib
+
+from .device import METHODS, DataPathDevice, Device, overrides
+from .loop import handler_loop
+
+if TYPE_CHECKING:
+    from cuse_scullv._native import CData
+
+
+def can_pump(device: Device) -> bool:
+    """Whether no method of the device may block the loop. Not on the loop's own thread, which has
+    to be free while the kernel makes the device."""
+    if isinstance(device, DataPathDevice) or asyncio._get_running_loop() is handler_loop():
+        return False
+    names = {name for name in METHODS if overrides(device, name)}
+    names |= {declared.name for declared in device._ioctls.values()}
+    return bool(names) and all(inspect.iscoroutinefunction(getattr(device, name)) for name in names)
+
+
+class Pump:
+    """Feeds a channel that is `pumped`, from the start of both to stop()."""
+
+    def __init__(self, fd: int, channel: CData) -> None:
+        """`fd`: the channel's own; it is open as long as the channel is."""
+        self._fd = fd
+        self._channel = channel
+        self._loop = handler_loop()
+        self._loop.call_soon_threadsafe(self._loop.add_reader, fd, self._ready)
+
+    def _ready(self) -> None:
+        if lib.channel_pump(self._channel) < 0:
+            self._loop.remove_reader(self._fd)
+
+    def stop(self, grace: float) -> None:
+        """The channel is not touched any more when this returns, unless a handler has blocked the
+        loop for `grace` seconds: then channel_close will find the pump at work."""
+        done = threading.Event()
+
+        def end() -> None:
+            self._loop.remove_reader(self._fd)
+            done.set()
+
+        if asyncio._get_running_loop() is self._loop:
+            end()
+        else:
+            self._loop.call_soon_threadsafe(end)
+            done.wait(grace)
