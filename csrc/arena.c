@@ -7,7 +7,7 @@
  * lowest first, which keeps what is in use together and lets huge pages back it.
  *
  * A region is free, warm or out. Free: its bit in `taken` is clear, the kernel has its memory, it
- * reads as zeros. Warm: in the stack `warm`, with its memory and its old bytes; taken first. Out:
+ * reads as zeros. Warm: its bit in `warm` is set, with its memory and its old bytes; taken first. Out:
  * somebody's. What is warm beyond a few megabytes cools down when nobody needs it: keeper.c.
  *
  * Beside the regions lies a slot for each (slot.c): its pins. The slot of a free or warm region is
@@ -59,8 +59,8 @@ static int arena_map(struct arena *arena)
     if (!arena->reserved)
         return -ENOMEM;
     size_t slots = arena->capacity * sizeof *arena->slot;
-    size_t warm = arena->capacity * sizeof *arena->warm;
-    arena->table_bytes = slots + warm + arena->capacity / 8;
+    size_t bits = arena->capacity / 8;
+    arena->table_bytes = slots + 2 * bits;
     arena->table = map_lazily(arena->table_bytes, PROT_READ | PROT_WRITE);
     if (!arena->table) {
         munmap(arena->reserved, arena->reserved_bytes);
@@ -68,8 +68,8 @@ static int arena_map(struct arena *arena)
     }
     arena->base = (uint8_t *)round_up((uintptr_t)arena->reserved, HUGE_BYTES);
     arena->slot = arena->table;
-    arena->warm = (region_t *)((uint8_t *)arena->table + slots);
-    arena->taken = (uint64_t *)((uint8_t *)arena->table + slots + warm);
+    arena->taken = (uint64_t *)((uint8_t *)arena->table + slots);
+    arena->warm = (uint64_t *)((uint8_t *)arena->table + slots + bits);
     /* Refused where the kernel was built without; no matter. */
     (void)madvise(arena->base, arena->base_bytes, MADV_HUGEPAGE);
     return 0;
@@ -167,10 +167,14 @@ static region_t take_warm(struct arena *arena)
     if (arena->warm_count == 0)
         return REGION_NONE;
     budget_uncharge(arena->budget, BUDGET_WARM, arena->region_bytes);
+    region_t region = bits_next(arena->warm, arena->warm_first, arena->capacity, true);
+    assert(region < arena->capacity);
+    bits_clear(arena->warm, region);
+    arena->warm_first = region + 1;
     arena->warm_count--;
     if (arena->warm_low > arena->warm_count)
         arena->warm_low = arena->warm_count;
-    return arena->warm[arena->warm_count];
+    return region;
 }
 
 static region_t take_fresh(struct arena *arena)

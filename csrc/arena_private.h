@@ -32,8 +32,9 @@ struct arena {
     bool gave;            /* memory was given back since the last sweep */
     bool watched; /* by the keeper */
     bool closed;  /* nothing is kept warm any more */
-    region_t *warm;      /* a stack: [0, warm_count) */
+    uint64_t *warm;       /* bits: 1 for a region that is warm */
     uint32_t warm_count;
+    region_t warm_first;  /* no region before this one is warm */
     uint32_t warm_low; /* the least that there were since the keeper's last look */
 };
 

@@ -14,8 +14,7 @@
 
 #define WARM_KEPT_BYTES (8 * MIB) /* of one arena, for good */
 
-/* Keeps the first regions of the run warm, as many as there is room for: how many. Those are
- * pushed last to first, so that they are taken in their order. */
+/* Keeps the first regions of the run warm, as many as there is room for: how many. */
 static uint32_t keep_warm(struct arena *arena, region_t first, uint32_t count)
 {
     LOCKED(&arena->lock);
@@ -23,8 +22,11 @@ static uint32_t keep_warm(struct arena *arena, region_t first, uint32_t count)
     while (warm > 0 && !budget_charge(arena->budget, BUDGET_WARM,
                                       (uint64_t)warm * arena->region_bytes))
         warm /= 2;
-    for (uint32_t i = warm; i-- > 0;)
-        arena->warm[arena->warm_count++] = first + i;
+    for (uint32_t i = 0; i < warm; i++)
+        bits_set(arena->warm, first + i);
+    if (warm > 0 && arena->warm_first > first)
+        arena->warm_first = first;
+    arena->warm_count += warm;
     return warm;
 }
 
@@ -70,31 +72,58 @@ void arena_recycle(struct arena *arena, region_t first, uint32_t count)
         keeper_watch(arena);
 }
 
-/* Takes a run of neighbours off the warm regions, `most` at most, those that are kept excepted: how
- * many; 0: there are none. */
-static uint32_t pop_warm(struct arena *arena, uint32_t most, region_t *first)
+/* Regions of a huge page. */
+static uint32_t huge_regions(const struct arena *arena)
+{
+    bool fits = arena->region_bytes < HUGE_BYTES && HUGE_BYTES % arena->region_bytes == 0;
+    return fits ? (uint32_t)(HUGE_BYTES / arena->region_bytes) : 1;
+}
+
+static bool all_warm(const struct arena *arena, region_t first, region_t end)
+{
+    return bits_next(arena->warm, first, end, false) == end;
+}
+
+/* Takes the last run of neighbours below `end` off the warm regions, in units of so many, about
+ * `most` and not those that are kept: how many; 0: there are none. */
+static uint32_t pop_warm(struct arena *arena, uint32_t most, uint32_t unit, region_t end,
+                         region_t *first)
 {
     LOCKED(&arena->lock);
-    uint32_t count = 0;
-    for (; count < most && arena->warm_count > kept(arena); count++, arena->warm_count--) {
-        region_t region = arena->warm[arena->warm_count - 1];
-        if (count == 0)
-            *first = region;
-        else if (region != *first + count)
-            break;
-    }
+    if (arena->warm_count <= kept(arena))
+        return 0;
+    end = (end < arena->top ? end : arena->top) / unit * unit;
+    while (end >= unit && !all_warm(arena, end - unit, end))
+        end -= unit;
+    if (end < unit)
+        return 0;
+    if (most > arena->warm_count - kept(arena))
+        most = arena->warm_count - kept(arena);
+    uint32_t count = unit;
+    while (count + unit <= most && count + unit <= end &&
+           all_warm(arena, end - count - unit, end - count))
+        count += unit;
+    *first = end - count;
+    for (region_t region = *first; region < end; region++)
+        bits_clear(arena->warm, region);
+    arena->warm_count -= count;
     budget_uncharge(arena->budget, BUDGET_WARM, (uint64_t)count * arena->region_bytes);
     return count;
 }
 
-/* Gives back so many warm regions, as far as there are: how many it gave. */
+/* Gives back so many warm regions, as far as there are: how many it gave. Whole huge pages first:
+ * one that is given back in parts comes again in small pages, and is a third slower. */
 static uint32_t give_warm(struct arena *arena, uint32_t most)
 {
-    region_t first;
+    const uint32_t unit[] = {huge_regions(arena), 1};
     uint32_t given = 0, count;
-    while (given < most && (count = pop_warm(arena, most - given, &first)) > 0) {
-        give_back(arena, first, count);
-        given += count;
+    for (unsigned pass = 0; pass < 2; pass++) {
+        region_t first = arena->capacity;
+        while (given < most &&
+               (count = pop_warm(arena, most - given, unit[pass], first, &first)) > 0) {
+            give_back(arena, first, count);
+            given += count;
+        }
     }
     arena_sweep(arena);
     return given;
@@ -117,7 +146,7 @@ bool arena_cool(struct arena *arena)
 
 uint64_t arena_yield(struct arena *arena, uint64_t bytes)
 {
-    uint64_t regions = bytes / arena->region_bytes + 1;
+    uint64_t regions = bytes / arena->region_bytes + (bytes % arena->region_bytes != 0);
     uint32_t most = regions < arena->capacity ? (uint32_t)regions : arena->capacity;
     return (uint64_t)give_warm(arena, most) * arena->region_bytes;
 }
@@ -193,15 +222,20 @@ void arena_sweep(struct arena *arena)
 void arena_close(struct arena *arena)
 {
     for (;;) {
-        region_t region;
+        region_t first, end;
         {
             LOCKED(&arena->lock);
             arena->closed = true;
             if (arena->warm_count == 0)
                 return;
-            region = arena->warm[--arena->warm_count];
-            budget_uncharge(arena->budget, BUDGET_WARM, arena->region_bytes);
+            first = bits_next(arena->warm, arena->warm_first, arena->capacity, true);
+            end = bits_next(arena->warm, first, arena->capacity, false);
+            for (region_t region = first; region < end; region++)
+                bits_clear(arena->warm, region);
+            arena->warm_count -= end - first;
+            budget_uncharge(arena->budget, BUDGET_WARM,
+                            (uint64_t)(end - first) * arena->region_bytes);
         }
-        give_back(arena, region, 1);
+        give_back(arena, first, end - first);
     }
 }
