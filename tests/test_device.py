@@ -40,6 +40,25 @@ def test_files_left_open_at_the_end_give_their_memory_back() -> None:
     assert budget.used == 0
 
 
+@pytest.mark.fake
+def test_a_file_that_is_closed_while_the_device_goes_away_is_released_once() -> None:
+    with contextlib.ExitStack() as stack:
+        served = FakeServer(stack)
+        device = served.devices[0]
+        files = [served.open() for _ in range(8)]
+        files[0].write(pattern(3 * QUANTUM))
+        session = device._session
+        assert session is not None
+        session._closing = True  # where stop() has just begun
+        for file in files:
+            with contextlib.suppress(OSError):  # its release is refused, which no client sees
+                file.close()
+        assert session.files == {}
+        assert device._opens == 0
+        budget = device.shared.budget
+    assert budget.used == 0
+
+
 def test_each_open_file_has_a_position_of_its_own(serve: Serve) -> None:
     served = serve()
     with served.open() as writer, served.open(os.O_RDONLY) as one, served.open() as two:

@@ -179,13 +179,14 @@ class Session(Answers):
 
     def _on_release(self, call: Call) -> None:
         number = call.open
-        file = self.files[number]
+        # The answer frees the file's handle, whatever it says: finish() must not do so again.
+        file = self.files.pop(number)
+        self._set_poll(number, 0)
         request = self._begin(call, file, "release")
         if request is None:
-            return  # stop() will do it
-        del self.files[number]
-        self._set_poll(number, 0)
-        self._run_release(request, self.finish_release, self._release, file)
+            self.release_now(file)
+        else:
+            self._run_release(request, self.finish_release, self._release, file)
 
     def _on_read(self, call: Call) -> None:
         file = self.files[call.open]
@@ -289,7 +290,7 @@ class Session(Answers):
 
     def stop(self, grace: float) -> None:
         """Ends all handlers: those that can be cancelled are, and have `grace` seconds to end;
-        clients of the others get ENODEV. Nothing but RELEASE is taken from here on."""
+        clients of the others get ENODEV, as do those of requests that come from here on."""
         self._closing = True
         deadline = time.monotonic() + grace
         for request in list(self.pending.values()):
