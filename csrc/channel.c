@@ -67,6 +67,11 @@ static void abandon(const struct channel *channel)
     close(null);
 }
 
+void channel_end_placement(struct channel *channel)
+{
+    placement_end(channel->placement);
+}
+
 int channel_close(struct channel *channel, uint32_t timeout_ms)
 {
     if (!workers_stop(channel, timeout_ms)) {

@@ -27,6 +27,8 @@ void channel_discard(struct channel *channel); /* of one that was not started */
 /* The first reply has gone out: 0 ready, or -errno. Wakes channel_wait_ready. */
 void channel_set_ready(struct channel *channel, int status);
 void channel_run(struct channel *channel, struct call *call); /* call.c's way in */
+/* channel_close will follow: all workers are at work until then. */
+void channel_end_placement(struct channel *channel);
 /* The session lives as long as a call of it does: each counts from its making to the last use. */
 void channel_count_call(struct channel *channel, int change);
 bool channel_is_caller(const struct channel *channel); /* on the thread that runs its calls? */

@@ -224,6 +224,7 @@ static void forget_stores(struct fileview *view)
 
 void fileview_forget(struct channel *channel)
 {
+    channel_end_placement(channel);
     forget_stores(channel_arg(channel));
 }
 

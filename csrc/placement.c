@@ -93,7 +93,8 @@ struct placement {
     _Atomic uint32_t seen;        /* requests since the last look */
     _Atomic bool left;            /* somebody closed a file since the last look */
     _Atomic int64_t next_look;
-    atomic_flag looking;
+    atomic_flag looking;          /* set for good by the end */
+    _Atomic bool ended;
     struct post post;
     int64_t waited_ns; /* sum of the workers' run delays at the last look; -1: not looked at */
     _Atomic int64_t looked_at;
@@ -375,7 +376,20 @@ void placement_park(struct placement *placement, unsigned reader)
     park_wait(&placement->park, reader);
 }
 
-void placement_unpark(struct placement *placement)
+/* A look that is under way is waited for, unless it has been overtaken by everything else. */
+void placement_end(struct placement *placement)
 {
+    const struct timespec nap = {.tv_nsec = 1000000};
+
     park_close(&placement->park);
+    if (placement->policy != PLACEMENT_FOLLOW)
+        return;
+    for (unsigned tries = 0; atomic_flag_test_and_set(&placement->looking); tries++) {
+        if (placement->ended || tries == 100)
+            return;
+        nanosleep(&nap, NULL);
+    }
+    placement->ended = true; /* and nobody looks any more */
+    placement->spin_ns = 0;
+    place_all(placement, (struct post){AT_LARGE, SCHED_OTHER});
 }

@@ -22,6 +22,7 @@ void placement_see(struct placement *placement, uint32_t pid, bool left);
 uint64_t placement_spin_ns(const struct placement *placement);
 /* Before a worker reads; they are numbered from 0. Waits while those before it are enough. */
 void placement_park(struct placement *placement, unsigned reader);
-void placement_unpark(struct placement *placement); /* nobody waits from now on: the end is near */
+/* The end is near: all workers read from now on, at large, so that nothing delays it. */
+void placement_end(struct placement *placement);
 
 #endif

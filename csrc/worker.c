@@ -229,7 +229,7 @@ static void worker_loop(struct worker *worker)
         if (is_nothing(length))
             continue;
         if (length <= 0) {
-            placement_unpark(channel->placement); /* this one reads no more */
+            placement_end(channel->placement); /* this one reads no more */
             hang_up(channel, length ? (int)length : -ENODEV);
             return;
         }
@@ -349,7 +349,7 @@ bool workers_stop(struct channel *channel, uint32_t timeout_ms)
     uint64_t until = now_ns() + timeout_ms * UINT64_C(1000000);
 
     channel->stopping = true;
-    placement_unpark(channel->placement);
+    placement_end(channel->placement);
     LOCKED(&channel->lock);
     while ((channel->running || channel->calls) && now_ns() < until) {
         struct timespec soon = deadline_in(5);

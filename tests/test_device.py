@@ -54,8 +54,8 @@ def test_a_file_that_is_closed_while_the_device_goes_away_is_released_once() -> 
             with contextlib.suppress(OSError):  # its release is refused, which no client sees
                 file.close()
         assert session.files == {}
-        assert device._opens == 0
         budget = device.shared.budget
+    assert device._opens == 0
     assert budget.used == 0
 
 
