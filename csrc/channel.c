@@ -102,6 +102,12 @@ struct timespec deadline_in(uint32_t milliseconds)
     return until;
 }
 
+void channel_greet(struct channel *channel)
+{
+    LOCKED(&channel->lock);
+    channel->greeting = true;
+}
+
 void channel_set_ready(struct channel *channel, int status)
 {
     LOCKED(&channel->lock);

@@ -24,6 +24,8 @@ struct channel_setup {
 struct channel *channel_new(void);
 int channel_start(struct channel *channel, const struct channel_setup *setup);
 void channel_discard(struct channel *channel); /* of one that was not started */
+/* The first reply is about to go out: channel_set_ready follows, and no end before it counts. */
+void channel_greet(struct channel *channel);
 /* The first reply has gone out: 0 ready, or -errno. Wakes channel_wait_ready. */
 void channel_set_ready(struct channel *channel, int status);
 void channel_run(struct channel *channel, struct call *call); /* call.c's way in */

@@ -40,6 +40,7 @@ struct channel {
     struct worker *worker[WORKERS_MAX]; /* lock; [0, started) */
     unsigned started, running, reading; /* lock */
     bool hung_up;                       /* lock */
+    bool greeting;                      /* lock; the answer to INIT will tell the status */
 };
 
 /* Starts the first workers: 0, or -errno and none runs. */

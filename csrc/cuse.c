@@ -21,8 +21,9 @@
 
 static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
-    (void)userdata;
     conn->max_write = CUSE_PAYLOAD_MAX;
+    /* Where the name is taken, another worker may hear of the end before the first reply is back. */
+    channel_greet(userdata);
 }
 
 /* The kernel registers the device within the write of the reply, and breaks the connection off

@@ -144,7 +144,7 @@ static void hang_up(struct channel *channel, int error)
 
     {
         LOCKED(&channel->lock);
-        if (channel->status == 1)
+        if (channel->status == 1 && !channel->greeting)
             channel->status = error;
         pthread_cond_broadcast(&channel->changed);
         if (!channel->hung_up && !channel->stopping)
