@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 def can_pump(device: Device) -> bool:
     """Whether no method of the device may block the loop. Not on the loop's own thread, which has
     to be free while the kernel makes the device."""
-    if isinstance(device, DataPathDevice) or asyncio._get_running_loop() is handler_loop():
+    if isinstance(device, DataPathDevice):
         return False
     names = {name for name in METHODS if overrides(device, name)}
     names |= {declared.name for declared in device._ioctls.values()}
-    return bool(names) and all(inspect.iscoroutinefunction(getattr(device, name)) for name in names)
+    if not names or not all(inspect.iscoroutinefunction(getattr(device, name)) for name in names):
+        return False
+    return asyncio._get_running_loop() is not handler_loop()  # which starts it: asked last
 
 
 class Pump:
