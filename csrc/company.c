@@ -35,7 +35,7 @@ static bool several(struct company *company)
     return company->several && company->alone < ALONE_MOST;
 }
 
-bool company_judge(struct company *company, const struct company_look *look)
+bool company_judge(struct company *company, const struct callers_look *look)
 {
     bool before = company->several;
 

@@ -5,13 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What was seen since the last look: requests, how many of them came from another thread than the
- * one before, how many threads there were at least, and whether somebody closed a file. */
-struct company_look {
-    uint32_t seen, turns;
-    unsigned callers;
-    bool left;
-};
+#include "callers.h"
 
 struct company {
     uint32_t seen, turns; /* since the last judgement */
@@ -22,6 +16,6 @@ struct company {
 };
 
 /* True: the answer in company->several is another now. */
-bool company_judge(struct company *company, const struct company_look *look);
+bool company_judge(struct company *company, const struct callers_look *look);
 
 #endif

@@ -15,9 +15,9 @@ void placement_free(struct placement *placement);
 /* A worker joins (on its own thread, before its first request) and leaves. */
 void placement_join(struct placement *placement, unsigned worker);
 void placement_leave(struct placement *placement, unsigned worker);
-/* After a request of `pid` (a thread) was answered; `left`: it closed a file. Cheap: looks about only
+/* After a worker answered a request of `pid` (a thread); `left`: it closed a file. Cheap: looks about only
  * now and then. */
-void placement_see(struct placement *placement, uint32_t pid, bool left);
+void placement_see(struct placement *placement, unsigned worker, uint32_t pid, bool left);
 /* How long a worker that has answered a request looks for the next one before it sleeps, ns. */
 uint64_t placement_spin_ns(const struct placement *placement);
 /* Before a worker reads; they are numbered from 0. Waits while those before it are enough. */

@@ -17,7 +17,7 @@
 #define HOLD_FIRST_NS INT64_C(60000000)
 #define HOLD_MOST_NS INT64_C(4000000000)
 #define TRIAL_SHARE 32 /* what won is held so many times what the trial took, at least */
-#define CLEARLY 1.08
+#define CLEARLY 1.2
 
 static void hold(struct trial *trial, unsigned best, int64_t now, int64_t length)
 {

@@ -201,7 +201,8 @@ static void process(struct worker *worker, size_t length)
     else
         decode(channel, &worker->room, length);
     /* Whatever it was: workers that starve must notice it also where nobody reads or writes. */
-    placement_see(channel->placement, request_pid(&worker->room), request_closes(&worker->room));
+    placement_see(channel->placement, worker->number, request_pid(&worker->room),
+                  request_closes(&worker->room));
 }
 
 /* A signal, or a request that was withdrawn. */

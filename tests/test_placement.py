@@ -29,20 +29,25 @@ def posts(server: FilesServer) -> list[Post]:
     return [(os.sched_getscheduler(t), frozenset(os.sched_getaffinity(t))) for t in threads]
 
 
-def read_on(path: Path, until: Callable[[], bool], size: int = 512) -> None:
+def read_on(path: Path, until: Callable[[], bool], cpus: frozenset[int] = CPUS) -> None:
+    os.sched_setaffinity(threading.get_native_id(), cpus)
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123
         while not until():
             for _ in range(100):
-                os.pread(file.fileno(), size, 0)
+                os.pread(file.fileno(), 512, 0)
 
 
-def seen_while_reading(server: FilesServer, seconds: float, clients: int = 1) -> set[Post]:
-    """What posts there were while clients read."""
+def seen_while_reading(
+    server: FilesServer, seconds: float, clients: int = 1, cpus: frozenset[int] = CPUS
+) -> set[Post]:
+    """What posts there were while clients, which run on `cpus`, read."""
     with open(server.files[0], "r+b", buffering=0) as file:  # noqa: PTH123
         file.write(b"x" * 4096)
     end = time.monotonic() + seconds
     reader = [
-        threading.Thread(target=read_on, args=(server.files[0], lambda: time.monotonic() > end))
+        threading.Thread(
+            target=read_on, args=(server.files[0], lambda: time.monotonic() > end, cpus)
+        )
         for _ in range(clients)
     ]
     seen: set[Post] = set()
@@ -61,6 +66,15 @@ def test_a_single_client_is_followed(tmp_path: Path) -> None:
         seen = seen_while_reading(server, 1.0)
     assert {(os.SCHED_IDLE, frozenset([cpu])) for cpu in CPUS} & seen
     assert {cpus for policy, cpus in seen if policy == os.SCHED_OTHER} == {CPUS}
+
+
+def test_workers_go_where_all_of_a_few_clients_are_and_to_a_cpu_each(tmp_path: Path) -> None:
+    cpu = min(CPUS)
+    with served(tmp_path / "files") as server:
+        seen = seen_while_reading(server, 2.0, 2, frozenset([cpu]))
+    bound = {cpus for policy, cpus in seen if policy == os.SCHED_OTHER and len(cpus) == 1}
+    assert frozenset([cpu]) in bound
+    assert len(bound) > 1
 
 
 def test_with_none_nobody_is_moved(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ _POLICIES = {"none": lib.PLACEMENT_NONE, "follow": lib.PLACEMENT_FOLLOW}
 
 
 def threads_for_cpus() -> int:
-    """One for each CPU that the process may use, and two that are ready while others reply; at most
-    16. placement.c lets as many of them read as is best."""
-    return min(len(os.sched_getaffinity(0)) + 2, 16)
+    """One for each CPU that the process may use, from 2 to 16. placement.c lets as many of them
+    read as is best."""
+    return min(max(len(os.sched_getaffinity(0)), 2), 16)
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Workers:
     """How many threads serve a channel, and where. Raises ValueError for what cannot be."""
 
     threads: int = field(default_factory=threads_for_cpus)
-    """That answer reads and writes in C: two more than CPUs, unless given. Of no meaning for a
-    device in Python."""
+    """That answer reads and writes in C: as many as CPUs, unless given. Of no meaning for a device
+    in Python."""
     placement: str = "follow"
     """Of those threads: "follow" (to the CPU where the client runs), "none" (the scheduler
     decides), or a list of CPUs as "0,2-3"."""

@@ -5,7 +5,7 @@
 static bool judge(struct company *company, uint32_t seen, uint32_t turns, bool left)
 {
     return company_judge(company,
-                         &(struct company_look){.seen = seen, .turns = turns, .left = left});
+                         &(struct callers_look){.seen = seen, .turns = turns, .left = left});
 }
 
 static void one_caller_is_no_company(void **state)
@@ -70,7 +70,7 @@ static void who_closes_a_file_may_have_been_the_company(void **state)
 
 static unsigned callers_after(struct company *company, unsigned callers)
 {
-    company_judge(company, &(struct company_look){.seen = 100, .turns = 50, .callers = callers});
+    company_judge(company, &(struct callers_look){.seen = 100, .turns = 50, .callers = callers});
     return company->callers;
 }
 
