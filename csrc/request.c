@@ -21,6 +21,8 @@
 #include "handle.h"
 
 #define PAGE ((size_t)4096)
+/* So much is copied behind the reply's header: the kernel takes longer to find a piece's page. */
+#define SMALL ((size_t)1024)
 
 _Static_assert(sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in) == REQUEST_HEAD,
                "the headers of a WRITE");
@@ -93,14 +95,13 @@ static int lay_out(struct request_room *room, struct iovec *iov)
 ssize_t request_receive(struct request_room *room, int fd, enum request_kind kind)
 {
     struct iovec iov[SPARES_MAX + 2] = {{room->message, REQUEST_HEAD}};
-    int n = 1;
+    int n = kind == REQUEST_FOREIGN ? 0 : 1 + lay_out(room, iov + 1);
     ssize_t length;
 
-    if (kind == REQUEST_FOREIGN)
-        iov[0].iov_len += room->payload_max;
-    else
-        n += lay_out(room, iov + 1);
-    length = readv(fd, iov, n);
+    if (room->laid)
+        length = readv(fd, iov, n);
+    else /* the body follows the headers */
+        length = read(fd, room->message, REQUEST_HEAD + room->payload_max);
     if (length < 0)
         return -errno;
     if (length > 0 && (size_t)length < sizeof(struct fuse_in_header))
@@ -132,25 +133,6 @@ static const struct fuse_in_header *header(const struct request_room *room)
     return (const struct fuse_in_header *)room->message;
 }
 
-/* iov[0] is left for the header. A reply that the kernel refuses leaves the client waiting, so
- * an error takes its place; ENOENT says that the client is gone already. */
-static void reply(const struct request_room *room, int fd, struct iovec *iov, unsigned n,
-                  size_t bytes)
-{
-    struct fuse_out_header out = {
-        .len = (uint32_t)(sizeof(out) + bytes),
-        .unique = header(room)->unique,
-    };
-
-    iov[0] = (struct iovec){&out, sizeof(out)};
-    if (writev(fd, iov, (int)n) >= 0 || errno == ENOENT || errno == ENODEV)
-        return;
-    out.len = sizeof(out);
-    out.error = -EIO;
-    if (write(fd, &out, sizeof(out)) < 0)
-        return; /* the channel is gone, and the client with it */
-}
-
 static void reply_error(const struct request_room *room, int fd, int error)
 {
     struct fuse_out_header out = {
@@ -160,15 +142,41 @@ static void reply_error(const struct request_room *room, int fd, int error)
     };
 
     if (write(fd, &out, sizeof(out)) < 0)
-        return; /* as above */
+        return; /* the channel is gone, and the client with it */
+}
+
+/* A reply that the kernel refuses leaves the client waiting, so an error takes its place; ENOENT says
+ * that the client is gone already. */
+static void settle(const struct request_room *room, int fd, ssize_t sent)
+{
+    if (sent < 0 && errno != ENOENT && errno != ENODEV)
+        reply_error(room, fd, -EIO);
+}
+
+/* iov[0] is left for the header. */
+static void reply(const struct request_room *room, int fd, struct iovec *iov, unsigned n,
+                  size_t bytes)
+{
+    struct fuse_out_header out = {
+        .len = (uint32_t)(sizeof(out) + bytes),
+        .unique = header(room)->unique,
+    };
+
+    iov[0] = (struct iovec){&out, sizeof(out)};
+    settle(room, fd, writev(fd, iov, (int)n));
 }
 
 static void reply_written(const struct request_room *room, int fd, size_t bytes)
 {
-    struct fuse_write_out written = {.size = (uint32_t)bytes};
-    struct iovec iov[2] = {[1] = {&written, sizeof(written)}};
+    struct {
+        struct fuse_out_header out;
+        struct fuse_write_out written;
+    } reply = {
+        .out = {.len = sizeof(reply), .unique = header(room)->unique},
+        .written = {.size = (uint32_t)bytes},
+    };
 
-    reply(room, fd, iov, 2, sizeof(written));
+    settle(room, fd, write(fd, &reply, sizeof(reply)));
 }
 
 /* --- READ -------------------------------------------------------------------------------------- */
@@ -188,6 +196,33 @@ static void read_copied(struct request_room *room, int fd, enum request_kind kin
         reply(room, fd, iov, 2, (size_t)n);
 }
 
+static void reply_small(const struct request_room *room, int fd, const struct read_plan *plan)
+{
+    _Alignas(2 * SMALL) struct {
+        struct fuse_out_header out;
+        uint8_t data[SMALL];
+    } reply; /* in one page */
+    size_t done = 0;
+
+    for (unsigned i = 0; i < plan->spans; i++) {
+        memcpy(reply.data + done, plan->iov[i].iov_base, plan->iov[i].iov_len);
+        done += plan->iov[i].iov_len;
+    }
+    reply.out = (struct fuse_out_header){
+        .len = (uint32_t)(sizeof(reply.out) + done),
+        .unique = header(room)->unique,
+    };
+    settle(room, fd, write(fd, &reply, reply.out.len));
+}
+
+static void reply_plan(const struct request_room *room, int fd, const struct read_plan *plan)
+{
+    struct iovec iov[PLAN_SPANS + 1];
+
+    memcpy(iov + 1, plan->iov, plan->spans * sizeof(*iov));
+    reply(room, fd, iov, plan->spans + 1, plan->bytes);
+}
+
 static void answer_read(struct request_room *room, int fd, enum request_kind kind,
                         struct handle *handle)
 {
@@ -195,7 +230,6 @@ static void answer_read(struct request_room *room, int fd, enum request_kind kin
     const struct fuse_read_in *in = (const void *)(room->message + sizeof(struct fuse_in_header));
     struct fuse_read_in want = *in;
     struct read_plan plan;
-    struct iovec iov[PLAN_SPANS + 1];
     int rc;
 
     if (want.size > room->payload_max)
@@ -211,8 +245,10 @@ static void answer_read(struct request_room *room, int fd, enum request_kind kin
         reply_error(room, fd, rc);
         return;
     }
-    memcpy(iov + 1, plan.iov, plan.spans * sizeof(*iov));
-    reply(room, fd, iov, plan.spans + 1, plan.bytes);
+    if (plan.bytes <= SMALL)
+        reply_small(room, fd, &plan);
+    else
+        reply_plan(room, fd, &plan);
     store_end_read(&plan);
 }
 
