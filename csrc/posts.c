@@ -48,7 +48,7 @@ static int nth_cpu(const struct posts *posts, unsigned n)
     return cpu;
 }
 
-static void place(const struct posts *posts, unsigned worker)
+static void place(const struct posts *posts, unsigned worker, int tid)
 {
     int cpu = posts->post.cpu == A_CPU_EACH ? nth_cpu(posts, worker) : posts->post.cpu;
     cpu_set_t one;
@@ -56,7 +56,7 @@ static void place(const struct posts *posts, unsigned worker)
     CPU_ZERO(&one);
     if (cpu != AT_LARGE)
         CPU_SET(cpu, &one);
-    thread_move(posts->tid[worker], posts->post.policy, cpu == AT_LARGE ? &posts->home : &one);
+    thread_move(tid, posts->post.policy, cpu == AT_LARGE ? &posts->home : &one);
 }
 
 void posts_take(struct posts *posts, struct post post)
@@ -66,17 +66,23 @@ void posts_take(struct posts *posts, struct post post)
     if (!joined && posts->post.cpu == post.cpu && posts->post.policy == post.policy)
         return;
     posts->post = post;
-    for (unsigned worker = 0; worker < WORKERS_MAX; worker++)
-        if (posts->tid[worker])
-            place(posts, worker);
+    for (unsigned worker = 0; worker < WORKERS_MAX; worker++) {
+        int tid = posts->tid[worker];
+
+        if (tid)
+            place(posts, worker, tid);
+    }
 }
 
 int64_t posts_waited_ns(const struct posts *posts)
 {
     int64_t sum = 0;
 
-    for (unsigned worker = 0; worker < WORKERS_MAX; worker++)
-        if (posts->tid[worker])
-            sum += thread_run_delay_ns(posts->tid[worker]);
+    for (unsigned worker = 0; worker < WORKERS_MAX; worker++) {
+        int tid = posts->tid[worker];
+
+        if (tid)
+            sum += thread_run_delay_ns(tid);
+    }
     return sum;
 }
