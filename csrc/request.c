@@ -133,13 +133,19 @@ static const struct fuse_in_header *header(const struct request_room *room)
     return (const struct fuse_in_header *)room->message;
 }
 
-static void reply_error(const struct request_room *room, int fd, int error)
+/* Of a reply with so many bytes behind it. */
+static struct fuse_out_header out_header(const struct request_room *room, size_t bytes, int error)
 {
-    struct fuse_out_header out = {
-        .len = sizeof(out),
+    return (struct fuse_out_header){
+        .len = (uint32_t)(sizeof(struct fuse_out_header) + bytes),
         .error = error,
         .unique = header(room)->unique,
     };
+}
+
+static void reply_error(const struct request_room *room, int fd, int error)
+{
+    struct fuse_out_header out = out_header(room, 0, error);
 
     if (write(fd, &out, sizeof(out)) < 0)
         return; /* the channel is gone, and the client with it */
@@ -157,10 +163,7 @@ static void settle(const struct request_room *room, int fd, ssize_t sent)
 static void reply(const struct request_room *room, int fd, struct iovec *iov, unsigned n,
                   size_t bytes)
 {
-    struct fuse_out_header out = {
-        .len = (uint32_t)(sizeof(out) + bytes),
-        .unique = header(room)->unique,
-    };
+    struct fuse_out_header out = out_header(room, bytes, 0);
 
     iov[0] = (struct iovec){&out, sizeof(out)};
     settle(room, fd, writev(fd, iov, (int)n));
@@ -172,7 +175,7 @@ static void reply_written(const struct request_room *room, int fd, size_t bytes)
         struct fuse_out_header out;
         struct fuse_write_out written;
     } reply = {
-        .out = {.len = sizeof(reply), .unique = header(room)->unique},
+        .out = out_header(room, sizeof(struct fuse_write_out), 0),
         .written = {.size = (uint32_t)bytes},
     };
 
@@ -202,16 +205,9 @@ static void reply_small(const struct request_room *room, int fd, const struct re
         struct fuse_out_header out;
         uint8_t data[SMALL];
     } reply; /* in one page */
-    size_t done = 0;
 
-    for (unsigned i = 0; i < plan->spans; i++) {
-        memcpy(reply.data + done, plan->iov[i].iov_base, plan->iov[i].iov_len);
-        done += plan->iov[i].iov_len;
-    }
-    reply.out = (struct fuse_out_header){
-        .len = (uint32_t)(sizeof(reply.out) + done),
-        .unique = header(room)->unique,
-    };
+    reply.out = out_header(room, plan->bytes, 0);
+    store_copy_plan(plan, reply.data);
     settle(room, fd, write(fd, &reply, reply.out.len));
 }
 

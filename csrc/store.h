@@ -31,6 +31,7 @@ struct read_plan {
  * PLAN_SPANS do not reach `len` (read by store_read instead). */
 int store_plan_read(struct store *store, uint64_t pos, size_t len, unsigned flags,
                     struct read_plan *plan);
+void store_copy_plan(const struct read_plan *plan, void *data); /* plan->bytes of it */
 void store_end_read(struct read_plan *plan);
 
 /* Regions laid out to receive a write before its position is known (scatter receive). Each holds

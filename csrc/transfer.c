@@ -125,6 +125,15 @@ int store_plan_read(struct store *store, uint64_t pos, size_t len, unsigned flag
     return err;
 }
 
+void store_copy_plan(const struct read_plan *plan, void *data)
+{
+    size_t done = 0;
+    for (unsigned i = 0; i < plan->spans; i++) {
+        memcpy((uint8_t *)data + done, plan->iov[i].iov_base, plan->iov[i].iov_len);
+        done += plan->iov[i].iov_len;
+    }
+}
+
 void store_end_read(struct read_plan *plan)
 {
     if (!plan->arena)
@@ -153,10 +162,8 @@ int64_t store_read(struct store *store, uint64_t offset, void *data, uint64_t le
             continue; /* trimmed to smaller quanta just now */
         if (plan.bytes == 0)
             break;
-        for (unsigned i = 0; i < plan.spans; i++) {
-            memcpy((uint8_t *)data + done, plan.iov[i].iov_base, plan.iov[i].iov_len);
-            done += plan.iov[i].iov_len;
-        }
+        store_copy_plan(&plan, (uint8_t *)data + done);
+        done += plan.bytes;
         store_end_read(&plan);
     }
     return (int64_t)done;
