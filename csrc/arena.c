@@ -166,12 +166,10 @@ static region_t take_warm(struct arena *arena)
     LOCKED(&arena->lock);
     if (arena->warm_count == 0)
         return REGION_NONE;
-    budget_uncharge(arena->budget, BUDGET_WARM, arena->region_bytes);
     region_t region = bits_next(arena->warm, arena->warm_first, arena->capacity, true);
     assert(region < arena->capacity);
-    bits_clear(arena->warm, region);
+    arena_unwarm(arena, region, 1);
     arena->warm_first = region + 1;
-    arena->warm_count--;
     if (arena->warm_low > arena->warm_count)
         arena->warm_low = arena->warm_count;
     return region;

@@ -45,5 +45,7 @@ static inline uint64_t round_up(uint64_t value, uint64_t unit)
 
 /* A region that is out, unpinned, and nobody's any more. */
 void arena_recycle(struct arena *arena, region_t first, uint32_t count);
+/* With the lock held: warm regions that are not warm any more. */
+void arena_unwarm(struct arena *arena, region_t first, uint32_t count);
 
 #endif

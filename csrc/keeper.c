@@ -44,6 +44,12 @@ static bool keeps(void)
     return true;
 }
 
+static void cool_now(struct arena *arena)
+{
+    while (!arena_cool(arena))
+        arena_yield(arena, UINT64_MAX);
+}
+
 /* Hands the arena to the keeper. Where there is none, nothing stays warm. */
 static void watch(struct watched *watched)
 {
@@ -55,8 +61,7 @@ static void watch(struct watched *watched)
             return;
         }
     }
-    while (!arena_cool(watched->arena))
-        arena_yield(watched->arena, UINT64_MAX);
+    cool_now(watched->arena);
     arena_drop(watched->arena);
     free(watched);
 }
@@ -112,10 +117,9 @@ void keeper_watch(struct arena *arena)
     if (watched) {
         watched->arena = arena_hold(arena);
         watch(watched);
-        return;
+    } else {
+        cool_now(arena);
     }
-    while (!arena_cool(arena))
-        arena_yield(arena, UINT64_MAX);
 }
 
 void keeper_hurry(const struct budget *budget, uint64_t bytes)

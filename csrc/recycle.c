@@ -30,6 +30,14 @@ static uint32_t keep_warm(struct arena *arena, region_t first, uint32_t count)
     return warm;
 }
 
+void arena_unwarm(struct arena *arena, region_t first, uint32_t count)
+{
+    for (region_t region = first; region < first + count; region++)
+        bits_clear(arena->warm, region);
+    arena->warm_count -= count;
+    budget_uncharge(arena->budget, BUDGET_WARM, (uint64_t)count * arena->region_bytes);
+}
+
 static void give_back(struct arena *arena, region_t first, uint32_t count)
 {
     size_t bytes = (size_t)count * arena->region_bytes;
@@ -104,10 +112,7 @@ static uint32_t pop_warm(struct arena *arena, uint32_t most, uint32_t unit, regi
            all_warm(arena, end - count - unit, end - count))
         count += unit;
     *first = end - count;
-    for (region_t region = *first; region < end; region++)
-        bits_clear(arena->warm, region);
-    arena->warm_count -= count;
-    budget_uncharge(arena->budget, BUDGET_WARM, (uint64_t)count * arena->region_bytes);
+    arena_unwarm(arena, *first, count);
     return count;
 }
 
@@ -164,7 +169,7 @@ void arena_retire(struct arena *arena, region_t region)
 }
 
 /* Uncharged first: what is kept warm is charged as that. */
-static void batch_recycle(struct arena_batch *batch)
+void arena_batch_flush(struct arena_batch *batch)
 {
     budget_uncharge(batch->arena->budget, BUDGET_REGIONS,
                     batch->charged * batch->arena->region_bytes);
@@ -187,14 +192,9 @@ void arena_batch_retire(struct arena_batch *batch, region_t region)
         last->count++;
     } else {
         if (batch->runs == ARENA_RUNS)
-            batch_recycle(batch);
+            arena_batch_flush(batch);
         batch->run[batch->runs++] = (struct arena_run){.first = region, .count = 1};
     }
-}
-
-void arena_batch_flush(struct arena_batch *batch)
-{
-    batch_recycle(batch);
 }
 
 void arena_sweep(struct arena *arena)
@@ -222,20 +222,17 @@ void arena_sweep(struct arena *arena)
 void arena_close(struct arena *arena)
 {
     for (;;) {
-        region_t first, end;
+        region_t first;
+        uint32_t count;
         {
             LOCKED(&arena->lock);
             arena->closed = true;
             if (arena->warm_count == 0)
                 return;
             first = bits_next(arena->warm, arena->warm_first, arena->capacity, true);
-            end = bits_next(arena->warm, first, arena->capacity, false);
-            for (region_t region = first; region < end; region++)
-                bits_clear(arena->warm, region);
-            arena->warm_count -= end - first;
-            budget_uncharge(arena->budget, BUDGET_WARM,
-                            (uint64_t)(end - first) * arena->region_bytes);
+            count = bits_next(arena->warm, first, arena->capacity, false) - first;
+            arena_unwarm(arena, first, count);
         }
-        give_back(arena, first, end - first);
+        give_back(arena, first, count);
     }
 }
