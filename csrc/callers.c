@@ -1,7 +1,7 @@
 /* callers: who made a channel's requests since somebody looked.
  *
- * Noted at every request, so it is a few relaxed atomics, which are only written to where something
- * has changed: a number that is lost now and then does no harm. */
+ * Noted at every request, so it is a few relaxed atomics, of which all but the count are only written
+ * to where something has changed. A number that is lost now and then does no harm. */
 #include "callers.h"
 
 #include <stdatomic.h>

@@ -8,8 +8,7 @@
 
 #include "channel.h"
 #include "placement.h"
-
-#define WORKERS_MAX 64u
+#include "posts.h"
 
 struct waiting {
     struct waiting *next;

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WORKERS_MAX 64 /* that are placed; more run where they like */
-#define AT_LARGE (-1)     /* where the scheduler wants them */
+#define WORKERS_MAX 64u /* of a channel */
+#define AT_LARGE (-1)   /* where the scheduler wants them */
 #define A_CPU_EACH (-2)
 
 /* A CPU, or one of the above, and a scheduling policy (sched(7)). */

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cuse_scullv._native import CData
 
 _CPUS_MAX = 64  # of struct channel_options
-_CALLERS_MAX = 63  # WORKERS_MAX of channel_private.h less the thread that goes on reading
+_CALLERS_MAX = 63  # WORKERS_MAX of posts.h less the thread that goes on reading
 _RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _POLICIES = {"none": lib.PLACEMENT_NONE, "follow": lib.PLACEMENT_FOLLOW}
 
