@@ -65,7 +65,7 @@ void handle_free(struct handle *handle);
  * -ENXIO. */
 int64_t handle_seek(struct handle *handle, int64_t offset, uint32_t whence);
 
-/* --- call.c: one request on its way through Python -------------------------------------------- */
+/* --- upcall.c: one request on its way through Python -------------------------------------------- */
 enum call_kind {
     CALL_OPEN,    /* flags */
     CALL_RELEASE, /* flags; the reply's errno is not seen by the client */

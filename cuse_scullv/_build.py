@@ -107,8 +107,8 @@ def builder() -> FFI:
     ffi.set_source(
         "cuse_scullv._native",
         '#include "scullv.h"\n',
-        sources=sorted(f"{CSRC}/{path.name}" for path in csrc.glob("*.c")),
-        depends=sorted(f"{CSRC}/{path.name}" for path in csrc.glob("*.h")),
+        sources=sorted(str(path.relative_to(ROOT)) for path in csrc.glob("*/*.c")),
+        depends=sorted(str(path.relative_to(ROOT)) for path in csrc.rglob("*.h")),
         include_dirs=[CSRC],
         libraries=[flag[2:] for flag in libs if flag.startswith("-l")],
         library_dirs=[flag[2:] for flag in search],

@@ -1,8 +1,9 @@
 """FileView: the devices as files of a mounted directory, which a client can seek and map.
 
 The kernel gives a CUSE node no position and no mmap; a FUSE file has both. The bytes are the same:
-the files are answered from the devices' stores, in C (csrc/fileview.c). Here is what Python says to
-them: a session of the CUSE binding for each file, as for a node, and what emptying a file means.
+the files are answered from the devices' stores, in C (csrc/view/fileview.c). Here is what Python
+says to them: a session of the CUSE binding for each file, as for a node, and what emptying a file
+means.
 """
 
 from __future__ import annotations

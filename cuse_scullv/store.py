@@ -1,4 +1,4 @@
-"""The bytes of a device: csrc/store.c for Python.
+"""The bytes of a device: csrc/store/store.c for Python.
 
 Positions, lengths and sizes are in bytes. Functions raise OSError: ENOSPC at the budget's limit,
 EFBIG past 2^63-1, EINVAL for a geometry that cannot be, ENOMEM where the machine has no more; and
@@ -23,7 +23,7 @@ _TO_THE_END = 2**64 - 1
 
 
 class Budget:
-    """A limit in bytes of regions, shared by the stores made with it (csrc/budget.c)."""
+    """A limit in bytes of regions, shared by the stores made with it (csrc/memory/budget.c)."""
 
     def __init__(self, max_bytes: int) -> None:
         pointer = lib.budget_new(max_bytes)

@@ -1,0 +1,40 @@
+/* channel: worker threads on a libfuse session. See channel.c. */
+#ifndef CHANNEL_H
+#define CHANNEL_H
+
+#include <fuse_lowlevel.h>
+
+#include "channel/upcall.h"
+#include "channel/request.h"
+
+struct channel_setup {
+    struct fuse_session *session; /* its fd is ours; owned by the channel from channel_start on */
+    int fd;
+    enum request_kind kind; /* which requests are answered in C */
+    size_t payload_max;     /* largest WRITE, bytes */
+    bool pumped;            /* no workers; not with requests that are answered in C */
+    const struct channel_options *options;
+    void *owner; /* for python_call */
+    /* Called once by channel_close when no worker is left, before the session is destroyed. */
+    void (*ended)(void *arg);
+    void *arg;
+};
+/* The session's userdata must be what channel_new returned: make the channel, then the session,
+ * then start. NULL: no memory. */
+struct channel *channel_new(void);
+int channel_start(struct channel *channel, const struct channel_setup *setup);
+void channel_discard(struct channel *channel); /* of one that was not started */
+/* The first reply is about to go out: channel_set_ready follows, and no end before it counts. */
+void channel_greet(struct channel *channel);
+/* The first reply has gone out: 0 ready, or -errno. Wakes channel_wait_ready. */
+void channel_set_ready(struct channel *channel, int status);
+void channel_run(struct channel *channel, struct call *call); /* upcall.c's way in */
+/* channel_close will follow: all workers are at work until then. */
+void channel_end_placement(struct channel *channel);
+/* The session lives as long as a call of it does: each counts from its making to the last use. */
+void channel_count_call(struct channel *channel, int change);
+bool channel_is_caller(const struct channel *channel); /* on the thread that runs its calls? */
+void *channel_arg(const struct channel *channel);             /* setup->arg */
+void *channel_owner(const struct channel *channel);           /* setup->owner */
+
+#endif

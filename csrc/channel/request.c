@@ -1,0 +1,319 @@
+/* request: READ and WRITE answered in C.
+ *
+ * One worker, one room. A message is 80 bytes of headers and a payload; readv parts them, so the
+ * payload lies page aligned in the room's body, or, when the next write is expected to fill whole
+ * quanta of a store, in quanta laid out for it: those are adopted and nobody copies (the kernel's
+ * own copy from the client's pages was the only one). A reply to a read goes out of the quanta,
+ * pinned meanwhile. Every request that is answered here is answered once, whatever happens.
+ *
+ * Expectation: a write of whole, aligned quanta is likely followed by another of the same length
+ * to the same store. Whatever else comes is gathered into the body first, as if nothing had been
+ * expected; the first write that does not adopt ends the expectation. */
+#include "channel/request.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "channel/upcall.h"
+#include "store/handle.h"
+
+#define PAGE ((size_t)4096)
+/* So much is copied behind the reply's header: the kernel takes longer to find a piece's page. */
+#define SMALL ((size_t)1024)
+
+_Static_assert(sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in) == REQUEST_HEAD,
+               "the headers of a WRITE");
+
+int request_room_init(struct request_room *room, size_t payload_max)
+{
+    size_t bytes = PAGE + payload_max;
+    uint8_t *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (map == MAP_FAILED)
+        return -errno;
+    *room = (struct request_room){
+        .body = map + PAGE,
+        .message = map + PAGE - REQUEST_HEAD,
+        .payload_max = payload_max,
+    };
+    return 0;
+}
+
+static void expect_nothing(struct request_room *room)
+{
+    if (!room->expect)
+        return;
+    store_drop_spares(&room->spares);
+    store_drop(room->expect);
+    room->expect = NULL;
+}
+
+static void expect_write(struct request_room *room, struct store *store, size_t bytes)
+{
+    room->expect_bytes = bytes;
+    if (room->expect == store)
+        return;
+    expect_nothing(room);
+    room->expect = store_hold(store);
+}
+
+void request_room_free(struct request_room *room)
+{
+    if (!room->body)
+        return;
+    expect_nothing(room);
+    munmap(room->body - PAGE, PAGE + room->payload_max);
+    room->body = NULL;
+}
+
+/* --- receiving --------------------------------------------------------------------------------- */
+
+/* Lays out where the payload goes: spare quanta first, the body for the rest. */
+static int lay_out(struct request_room *room, struct iovec *iov)
+{
+    const struct spares *spares = &room->spares;
+    int n = 0;
+
+    room->laid = 0;
+    if (room->expect) {
+        store_fill_spares(room->expect, &room->spares, room->expect_bytes);
+        for (unsigned i = 0; i < spares->count; i++) {
+            size_t bytes = arena_region_bytes(spares->arena);
+
+            iov[n++] = (struct iovec){arena_address(spares->arena, spares->region[i]), bytes};
+            room->laid += bytes;
+        }
+    }
+    if (room->laid < room->payload_max)
+        iov[n++] = (struct iovec){room->body + room->laid, room->payload_max - room->laid};
+    return n;
+}
+
+ssize_t request_receive(struct request_room *room, int fd, enum request_kind kind)
+{
+    struct iovec iov[SPARES_MAX + 2] = {{room->message, REQUEST_HEAD}};
+    int n = kind == REQUEST_FOREIGN ? 0 : 1 + lay_out(room, iov + 1);
+    ssize_t length;
+
+    if (room->laid)
+        length = readv(fd, iov, n);
+    else /* the body follows the headers */
+        length = read(fd, room->message, REQUEST_HEAD + room->payload_max);
+    if (length < 0)
+        return -errno;
+    if (length > 0 && (size_t)length < sizeof(struct fuse_in_header))
+        return -EPROTO;
+    return length;
+}
+
+/* Puts the part of the payload that lies in spares where the kernel would have put it. */
+static void gather(struct request_room *room, size_t payload)
+{
+    size_t bytes = 0;
+
+    for (unsigned i = 0; i < room->spares.count && bytes < payload && bytes < room->laid; i++) {
+        size_t piece = arena_region_bytes(room->spares.arena);
+
+        if (piece > payload - bytes)
+            piece = payload - bytes;
+        memcpy(room->body + bytes,
+               arena_address(room->spares.arena, room->spares.region[i]), piece);
+        bytes += piece;
+    }
+    room->laid = 0;
+}
+
+/* --- replies ----------------------------------------------------------------------------------- */
+
+static const struct fuse_in_header *header(const struct request_room *room)
+{
+    return (const struct fuse_in_header *)room->message;
+}
+
+/* Of a reply with so many bytes behind it. */
+static struct fuse_out_header out_header(const struct request_room *room, size_t bytes, int error)
+{
+    return (struct fuse_out_header){
+        .len = (uint32_t)(sizeof(struct fuse_out_header) + bytes),
+        .error = error,
+        .unique = header(room)->unique,
+    };
+}
+
+static void reply_error(const struct request_room *room, int fd, int error)
+{
+    struct fuse_out_header out = out_header(room, 0, error);
+
+    if (write(fd, &out, sizeof(out)) < 0)
+        return; /* the channel is gone, and the client with it */
+}
+
+/* A reply that the kernel refuses leaves the client waiting, so an error takes its place; ENOENT says
+ * that the client is gone already. */
+static void settle(const struct request_room *room, int fd, ssize_t sent)
+{
+    if (sent < 0 && errno != ENOENT && errno != ENODEV)
+        reply_error(room, fd, -EIO);
+}
+
+/* iov[0] is left for the header. */
+static void reply(const struct request_room *room, int fd, struct iovec *iov, unsigned n,
+                  size_t bytes)
+{
+    struct fuse_out_header out = out_header(room, bytes, 0);
+
+    iov[0] = (struct iovec){&out, sizeof(out)};
+    settle(room, fd, writev(fd, iov, (int)n));
+}
+
+static void reply_written(const struct request_room *room, int fd, size_t bytes)
+{
+    struct {
+        struct fuse_out_header out;
+        struct fuse_write_out written;
+    } reply = {
+        .out = out_header(room, sizeof(struct fuse_write_out), 0),
+        .written = {.size = (uint32_t)bytes},
+    };
+
+    settle(room, fd, write(fd, &reply, sizeof(reply)));
+}
+
+/* --- READ -------------------------------------------------------------------------------------- */
+
+/* What a plan has no room for (quanta of a few bytes) is copied through the body. */
+static void read_copied(struct request_room *room, int fd, enum request_kind kind,
+                        struct handle *handle, const struct fuse_read_in *in)
+{
+    ssize_t n = kind == REQUEST_NODE
+                    ? handle_read(handle, room->body, in->size)
+                    : (ssize_t)store_read(handle_store(handle), in->offset, room->body, in->size);
+    struct iovec iov[2] = {[1] = {room->body, (size_t)(n < 0 ? 0 : n)}};
+
+    if (n < 0)
+        reply_error(room, fd, (int)n);
+    else
+        reply(room, fd, iov, 2, (size_t)n);
+}
+
+static void reply_small(const struct request_room *room, int fd, const struct read_plan *plan)
+{
+    _Alignas(2 * SMALL) struct {
+        struct fuse_out_header out;
+        uint8_t data[SMALL];
+    } reply; /* in one page */
+
+    reply.out = out_header(room, plan->bytes, 0);
+    store_copy_plan(plan, reply.data);
+    settle(room, fd, write(fd, &reply, reply.out.len));
+}
+
+static void reply_plan(const struct request_room *room, int fd, const struct read_plan *plan)
+{
+    struct iovec iov[PLAN_SPANS + 1];
+
+    memcpy(iov + 1, plan->iov, plan->spans * sizeof(*iov));
+    reply(room, fd, iov, plan->spans + 1, plan->bytes);
+}
+
+static void answer_read(struct request_room *room, int fd, enum request_kind kind,
+                        struct handle *handle)
+{
+    /* READ's arguments lie within the 80 bytes: the body is free for the data. */
+    const struct fuse_read_in *in = (const void *)(room->message + sizeof(struct fuse_in_header));
+    struct fuse_read_in want = *in;
+    struct read_plan plan;
+    int rc;
+
+    if (want.size > room->payload_max)
+        want.size = (uint32_t)room->payload_max;
+    rc = kind == REQUEST_NODE
+             ? handle_plan_read(handle, want.size, want.offset > 0, &plan)
+             : store_plan_read(handle_store(handle), want.offset, want.size, 0, &plan);
+    if (rc == -E2BIG) {
+        read_copied(room, fd, kind, handle, &want);
+        return;
+    }
+    if (rc < 0) {
+        reply_error(room, fd, rc);
+        return;
+    }
+    if (plan.bytes <= SMALL)
+        reply_small(room, fd, &plan);
+    else
+        reply_plan(room, fd, &plan);
+    store_end_read(&plan);
+}
+
+/* --- WRITE ------------------------------------------------------------------------------------- */
+
+static void answer_write(struct request_room *room, int fd, enum request_kind kind,
+                         struct handle *handle, size_t payload)
+{
+    const struct fuse_write_in *in = (const void *)(room->message + sizeof(struct fuse_in_header));
+    struct store *store = handle_store(handle);
+    /* A node's offset counts within the system call. */
+    uint64_t at = kind == REQUEST_NODE ? handle_position(handle) : in->offset;
+    struct iovec src[SPARES_MAX + 1];
+    struct spares *spares = room->laid ? &room->spares : NULL;
+    unsigned n = 0;
+    ssize_t done;
+
+    if (in->size != payload) {
+        reply_error(room, fd, -EPROTO);
+        return;
+    }
+    for (; spares && n < spares->count; n++)
+        src[n] = (struct iovec){arena_address(spares->arena, spares->region[n]),
+                                arena_region_bytes(spares->arena)};
+    src[n] = (struct iovec){room->body + room->laid, room->payload_max - room->laid};
+
+    if (kind == REQUEST_NODE)
+        done = handle_write(handle, src, payload, in->offset > 0, spares);
+    else
+        done = store_write_from(store, at, src, payload, spares, 0);
+    if (done < 0)
+        reply_error(room, fd, (int)done);
+    else
+        reply_written(room, fd, (size_t)done);
+
+    if (done > 0 && store_adopts(store, at, (size_t)done))
+        expect_write(room, store, (size_t)done);
+    else
+        expect_nothing(room);
+}
+
+bool request_answer(struct request_room *room, int fd, enum request_kind kind, size_t length)
+{
+    const struct fuse_in_header *in = header(room);
+    size_t payload = length > REQUEST_HEAD ? length - REQUEST_HEAD : 0;
+    uint64_t fh;
+
+    if (kind == REQUEST_FOREIGN)
+        return false;
+    memcpy(&fh, room->message + sizeof(*in), sizeof(fh)); /* the first field of both */
+    if (in->opcode == FUSE_READ && fh_handle(fh)) {
+        answer_read(room, fd, kind, fh_handle(fh));
+        return true;
+    }
+    if (in->opcode == FUSE_WRITE && fh_handle(fh)) {
+        answer_write(room, fd, kind, fh_handle(fh), payload);
+        return true;
+    }
+    gather(room, payload);
+    /* No request of a store lasts: whoever was interrupted has the answer by now. */
+    return in->opcode == FUSE_INTERRUPT;
+}
+
+uint32_t request_pid(const struct request_room *room)
+{
+    return header(room)->pid;
+}
+
+bool request_closes(const struct request_room *room)
+{
+    return header(room)->opcode == FUSE_RELEASE;
+}

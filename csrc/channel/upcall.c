@@ -1,0 +1,238 @@
+/* upcall: one request on its way through Python.
+ *
+ * A call is made on the worker that decoded its request, run by the channel (channel_run), and
+ * ends with its one answer, which frees it. Its data are the worker's until the upcall returns,
+ * unless the call has to wait for a thread: then they are copied (call_keep_data). */
+#include "channel/upcall.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "channel/channel.h"
+#include "store/handle.h"
+
+struct pending {
+    struct call call; /* first: what Python sees is the pending itself */
+    fuse_req_t req;   /* NULL: nobody waits for an answer */
+    struct channel *channel; /* counts the call; NULL with req */
+    void *kept;       /* our copy of the data */
+    struct fuse_file_info fi;
+    call_open_hook *hook;
+    call_done_hook *done;
+};
+
+static _Atomic uint64_t last_id;
+
+static struct pending *pending_of(struct call *call)
+{
+    return (struct pending *)call;
+}
+
+static const struct pending *pending_of_const(const struct call *call)
+{
+    return (const struct pending *)call;
+}
+
+/* The last use of the call: its channel may end. */
+static void pending_free(struct pending *pending)
+{
+    struct channel *channel = pending->channel;
+
+    free(pending->kept);
+    free(pending);
+    if (channel)
+        channel_count_call(channel, -1);
+}
+
+/* What Python knows the open file by: the number it gave, or the handle's address. */
+static uint64_t open_number(uint64_t fh)
+{
+    return fh & 1 ? fh >> 1 : fh;
+}
+
+struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_file_info *fi,
+                      const void *data, size_t size)
+{
+    struct pending *pending = calloc(1, sizeof(*pending));
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+    if (!pending) {
+        fuse_reply_err(req, ENOMEM);
+        return NULL;
+    }
+    pending->req = req;
+    pending->channel = fuse_req_userdata(req);
+    channel_count_call(pending->channel, 1);
+    if (fi)
+        pending->fi = *fi;
+    pending->call = (struct call){
+        .id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1,
+        .open = fi ? open_number(fi->fh) : 0,
+        .data = data,
+        .data_size = size,
+        .kind = kind,
+        .flags = fi ? fi->flags : 0,
+        .pid = ctx->pid,
+        .uid = ctx->uid,
+        .gid = ctx->gid,
+    };
+    return &pending->call;
+}
+
+struct call *call_new_bare(enum call_kind kind)
+{
+    struct pending *pending = calloc(1, sizeof(*pending));
+
+    if (!pending)
+        return NULL;
+    pending->call.kind = kind;
+    return &pending->call;
+}
+
+void call_free_bare(struct call *call)
+{
+    pending_free(pending_of(call));
+}
+
+void call_drop(struct call *call)
+{
+    struct pending *pending = pending_of(call);
+
+    if (pending->req)
+        fuse_reply_none(pending->req);
+    pending_free(pending);
+}
+
+bool call_keep_data(struct call *call)
+{
+    struct pending *pending = pending_of(call);
+
+    if (!call->data_size || pending->kept)
+        return true;
+    pending->kept = malloc(call->data_size);
+    if (!pending->kept)
+        return false;
+    memcpy(pending->kept, call->data, call->data_size);
+    call->data = pending->kept;
+    return true;
+}
+
+/* On the worker that read the INTERRUPT, holding only libfuse's lock of this one request. */
+static void interrupted(fuse_req_t req, void *data)
+{
+    struct call interrupt = {.kind = CALL_INTERRUPT, .id = (uintptr_t)data};
+
+    python_call(channel_owner(fuse_req_userdata(req)), &interrupt);
+}
+
+/* An INTERRUPT may come from here on, and be upcalled before the call is. */
+void call_submit(struct call *call)
+{
+    fuse_req_t req = pending_of(call)->req;
+
+    fuse_req_interrupt_func(req, interrupted, (void *)(uintptr_t)call->id);
+    channel_run(fuse_req_userdata(req), call);
+}
+
+void call_set_open_hook(struct call *call, call_open_hook *hook)
+{
+    pending_of(call)->hook = hook;
+}
+
+void call_set_done_hook(struct call *call, call_done_hook *hook)
+{
+    pending_of(call)->done = hook;
+}
+
+fuse_req_t call_request(const struct call *call)
+{
+    return pending_of_const(call)->req;
+}
+
+struct handle *fh_handle(uint64_t fh)
+{
+    return fh && !(fh & 1) ? (struct handle *)(uintptr_t)fh : NULL;
+}
+
+/* --- answers ----------------------------------------------------------------------------------- */
+
+static int answered(struct call *call, int rc)
+{
+    pending_free(pending_of(call));
+    return rc == -ENOENT ? 0 : rc; /* ENOENT: the client is gone */
+}
+
+int call_reply_error(struct call *call, int error)
+{
+    struct pending *pending = pending_of(call);
+
+    /* The open file ends here, whatever Python made of it. */
+    if (call->kind == CALL_RELEASE)
+        handle_free(fh_handle(pending->fi.fh));
+    if (pending->done)
+        return answered(call, pending->done(call, error));
+    return answered(call, fuse_reply_err(pending->req, error));
+}
+
+int call_reply_open(struct call *call, uint64_t number, struct handle *handle)
+{
+    struct pending *pending = pending_of(call);
+    struct fuse_file_info fi = pending->fi;
+    int rc;
+
+    fi.fh = handle ? (uintptr_t)handle : number << 1 | 1;
+    if (pending->hook)
+        pending->hook(call, &fi);
+    rc = fuse_reply_open(pending->req, &fi);
+    pending_free(pending);
+    return rc;
+}
+
+int call_reply_data(struct call *call, const void *data, size_t size)
+{
+    return answered(call, fuse_reply_buf(pending_of(call)->req, data, size));
+}
+
+int call_reply_written(struct call *call, size_t size)
+{
+    return answered(call, fuse_reply_write(pending_of(call)->req, size));
+}
+
+int call_reply_ioctl(struct call *call, int result, const void *data, size_t size)
+{
+    return answered(call, fuse_reply_ioctl(pending_of(call)->req, result, data, size));
+}
+
+int call_reply_retry(struct call *call, const uint64_t *areas, size_t n_in, size_t n_out)
+{
+    struct iovec *iov = calloc(n_in + n_out + 1, sizeof(*iov));
+    int rc;
+
+    if (!iov)
+        return call_reply_error(call, ENOMEM);
+    for (size_t i = 0; i < n_in + n_out; i++) {
+        iov[i].iov_base = (void *)(uintptr_t)areas[2 * i];
+        iov[i].iov_len = areas[2 * i + 1];
+    }
+    rc = fuse_reply_ioctl_retry(pending_of(call)->req, iov, n_in, iov + n_in, n_out);
+    free(iov);
+    return answered(call, rc);
+}
+
+int call_reply_poll(struct call *call, unsigned events)
+{
+    return answered(call, fuse_reply_poll(pending_of(call)->req, events));
+}
+
+int call_notify_poll(uint64_t poll)
+{
+    return fuse_lowlevel_notify_poll((struct fuse_pollhandle *)(uintptr_t)poll);
+}
+
+void call_drop_poll(uint64_t poll)
+{
+    fuse_pollhandle_destroy((struct fuse_pollhandle *)(uintptr_t)poll);
+}

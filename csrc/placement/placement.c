@@ -1,0 +1,329 @@
+/* placement: on which CPU the workers of a channel run, and how many of them read.
+ *
+ * A request is a hand-over between two threads, client and worker, of which one runs at a time. On
+ * one CPU that costs a context switch and finds the data in the cache; across CPUs it costs an
+ * interrupt and a wake-up from idle, several times as much, unless the worker does not sleep.
+ *
+ * One client (company.c) is served in one of some ways, which are tried and the fastest kept (trial.c):
+ *
+ * - FOLLOW: by one worker, bound to the client's CPU and in SCHED_IDLE. Bound alone is not enough:
+ *   when a bound worker replies, its CPU counts as busy and the scheduler wakes the client
+ *   elsewhere; a CPU that runs nothing but SCHED_IDLE counts as idle (kernel/sched/fair.c:
+ *   available_idle_cpu, sched_idle_cpu), so the client stays.
+ * - SPIN: by one worker, which looks for the next request for a while before it sleeps. Best where
+ *   an interrupt to another CPU is dear and a system call cheap: in emulators.
+ * - CREW: by a worker for each CPU, where the scheduler wants them. Best beside CPU hogs.
+ * - FREE: by one worker, where the scheduler wants it. In place of SPIN and CREW beside busy channels
+ *   of the same process, whose clients need the CPUs that those would take.
+ *
+ * A few clients, no more than CPUs, are served by the CREW, in pairs (pairs.c). More keep every CPU busy
+ * anyway, and a worker is woken where its client is. They are served, by trial again,
+ *
+ * - by the CREW,
+ * - by IDLERS, a CREW in SCHED_IDLE: clients bring several requests before it runs. With fewer
+ *   clients that looks fast at first, until they come to share a CPU.
+ *
+ * Workers beyond those that serve are parked: the kernel wakes the one that has slept longest in its
+ * read, and each that takes a turn has to be fetched from wherever it slept.
+ *
+ * The workers only note who called (callers.c); every few milliseconds one of them (`looking`) reads
+ * /proc and moves all (seats.c). State but for the atomics and the park belongs to the one who
+ * looks. */
+#include "placement/placement.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "placement/callers.h"
+#include "placement/company.h"
+#include "base/lock.h"
+#include "placement/pairs.h"
+#include "placement/park.h"
+#include "placement/seats.h"
+#include "base/thread.h"
+#include "placement/trial.h"
+
+#define LOOK_NS INT64_C(4000000)
+#define IDLE_NS INT64_C(20000000) /* a gap between requests that says nothing about speed */
+#define FEW_NS INT64_C(500000)      /* a gap between two requests that may be a wait for a CPU */
+#define STARVED_NS INT64_C(1000000) /* more than that is no wait for the client's own turn */
+#define SPIN_NS UINT64_C(200000)  /* longer than a client takes between two calls */
+
+struct way {
+    enum { ONE, ONE_A_CPU } readers; /* workers that read */
+    bool idle;  /* in SCHED_IDLE */
+    bool bound; /* to the client's CPU */
+    bool spins;
+};
+static const struct way
+    FOLLOW = {.readers = ONE, .idle = true, .bound = true},
+    FREE = {.readers = ONE},
+    SPIN = {.readers = ONE, .spins = true},
+    CREW = {.readers = ONE_A_CPU},
+    IDLERS = {.readers = ONE_A_CPU, .idle = true};
+/* The first is what is done before the first trial; of CALM see trial.h. */
+static const struct way *const ways_one[] = {&FOLLOW, &CREW, &SPIN};
+static const struct way *const ways_beside[] = {&FREE, &FOLLOW};
+static const struct way *const ways_many[] = {&CREW, &IDLERS};
+#define CALM_ONE 1
+#define CALM_BESIDE 0
+#define CALM_MANY 0
+
+struct placement {
+    struct placement *next; /* all_lock */
+    int policy;
+    struct seats seats;
+    struct callers callers;
+    _Atomic int64_t next_look;
+    atomic_flag looking; /* set for good by the end */
+    _Atomic bool ended;
+    int64_t waited_ns; /* sum of the workers' run delays at the last look; -1: not looked at */
+    _Atomic int64_t looked_at;
+    struct company company;
+    struct trial one, beside, many; /* ways_one and so on */
+    struct pairs pairs;
+    const struct trial *last; /* of them that was looked at; NULL: pairs were */
+    _Atomic unsigned clients; /* company.callers, for the other placements */
+    _Atomic uint64_t spin_ns; /* how long a worker looks for its next request */
+    struct park park;
+};
+
+/* The placements of this process, whose clients are each other's company. */
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
+static struct placement *all;                                /* all_lock */
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* --- looking ----------------------------------------------------------------------------------- */
+
+/* How long the workers waited for a CPU since the last look; 0: that is not known. /proc is read only
+ * where requests are so few that it matters, so it takes two such looks in a row. */
+static int64_t waited_since(struct placement *placement, bool few)
+{
+    int64_t before = placement->waited_ns;
+
+    placement->waited_ns = few ? seats_waited_ns(&placement->seats) : -1;
+    return few && before >= 0 ? placement->waited_ns - before : 0;
+}
+
+/* What the time since the last look was like. */
+static enum trial_time time_of(struct placement *placement, int64_t now, uint32_t seen, bool other)
+{
+    int64_t gap = now - placement->looked_at;
+    int64_t waited = waited_since(placement, gap > (int64_t)seen * FEW_NS);
+
+    placement->looked_at = now;
+    if (other)
+        return TIME_OTHER;
+    if (waited > (int64_t)seen * STARVED_NS)
+        return TIME_STARVED;
+    return gap > IDLE_NS && waited < gap / 4 ? TIME_IDLE : TIME_BUSY;
+}
+
+/* Clients of the process, as far as their channels are busy; this one's is. */
+static unsigned clients(const struct placement *placement, int64_t now)
+{
+    unsigned sum = placement->company.callers;
+
+    LOCKED(&all_lock);
+    for (const struct placement *other = all; other; other = other->next)
+        if (other != placement && now - other->looked_at < IDLE_NS)
+            sum += other->clients;
+    return sum;
+}
+
+/* Where the client is, if that is a CPU for us; else where the workers are. */
+static int cpu_to_follow(const struct placement *placement)
+{
+    int cpu = thread_cpu(callers_last(&placement->callers));
+
+    return seats_may_use(&placement->seats, cpu) ? cpu : placement->seats.seat.cpu;
+}
+
+/* The CPU that all clients share, or AT_LARGE. */
+static int crowded_cpu(const struct placement *placement, const struct callers_look *look)
+{
+    int cpu = thread_cpu(look->pid[0]);
+
+    for (unsigned i = 1; i < look->callers; i++)
+        if (thread_cpu(look->pid[i]) != cpu)
+            return AT_LARGE;
+    return seats_may_use(&placement->seats, cpu) ? cpu : AT_LARGE;
+}
+
+static void serve(struct placement *placement, const struct way *way, int cpu)
+{
+    placement->spin_ns = way->spins ? SPIN_NS : 0;
+    park_want(&placement->park, way->readers == ONE ? 1 : seats_cpus(&placement->seats));
+    seats_take(&placement->seats, (struct seat){cpu, way->idle ? SCHED_IDLE : SCHED_OTHER});
+}
+
+static void serve_pairs(struct placement *placement, int64_t now, const struct callers_look *look)
+{
+    struct pairs *pairs = &placement->pairs;
+    int at = placement->seats.seat.cpu;
+    int cpu = pairs_ask(pairs, look->seen, look->swaps) ? crowded_cpu(placement, look) : AT_LARGE;
+    bool crowded = cpu != AT_LARGE && (at == AT_LARGE || at == cpu);
+
+    placement->last = NULL;
+    switch (pairs_look(pairs, now, look->seen, look->swaps, crowded)) {
+    case PAIRS_LEAVE:
+        cpu = AT_LARGE;
+        break;
+    case PAIRS_SPLIT:
+        cpu = A_CPU_EACH;
+        break;
+    case PAIRS_GATHER:
+        break;
+    }
+    serve(placement, &CREW, cpu);
+}
+
+static void serve_by_trial(struct placement *placement, struct trial *trial,
+                           const struct way *const *ways, int64_t now, uint32_t seen,
+                           enum trial_time time)
+{
+    const struct way *way;
+
+    if (placement->last != trial)
+        time = TIME_OTHER; /* it has not been looked at for a while */
+    placement->last = trial;
+    trial_look(trial, now, seen, time);
+    way = ways[trial->way];
+    serve(placement, way, way->bound ? cpu_to_follow(placement) : AT_LARGE);
+}
+
+static void look(struct placement *placement, int64_t now)
+{
+    struct callers_look look = callers_take(&placement->callers);
+    bool other = company_judge(&placement->company, &look) || look.left;
+    enum trial_time time = time_of(placement, now, look.seen, other);
+    unsigned many = clients(placement, now);
+
+    placement->clients = placement->company.callers;
+    if (other)
+        pairs_init(&placement->pairs, now);
+    if (placement->company.several && many <= seats_cpus(&placement->seats))
+        serve_pairs(placement, now, &look);
+    else if (placement->company.several)
+        serve_by_trial(placement, &placement->many, ways_many, now, look.seen, time);
+    else if (many > 1)
+        serve_by_trial(placement, &placement->beside, ways_beside, now, look.seen, time);
+    else
+        serve_by_trial(placement, &placement->one, ways_one, now, look.seen, time);
+}
+
+void placement_see(struct placement *placement, unsigned worker, uint32_t pid, bool left)
+{
+    int64_t now;
+
+    if (placement->policy != PLACEMENT_FOLLOW)
+        return;
+    callers_note(&placement->callers, worker, pid, left);
+    now = now_ns();
+    if (now < atomic_load_explicit(&placement->next_look, memory_order_relaxed) ||
+        atomic_flag_test_and_set(&placement->looking))
+        return;
+    atomic_store_explicit(&placement->next_look, now + LOOK_NS, memory_order_relaxed);
+    look(placement, now);
+    atomic_flag_clear(&placement->looking);
+}
+
+uint64_t placement_spin_ns(const struct placement *placement)
+{
+    return atomic_load_explicit(&placement->spin_ns, memory_order_relaxed);
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+struct placement *placement_new(const struct channel_options *options)
+{
+    struct placement *placement = calloc(1, sizeof(*placement));
+
+    if (!placement)
+        return NULL;
+    placement->policy = options->placement;
+    placement->company.callers = placement->clients = 1;
+    placement->waited_ns = -1;
+    park_init(&placement->park);
+    trial_init(&placement->one, now_ns(), options->spin_us == 0 ? 2 : 3, CALM_ONE);
+    trial_init(&placement->beside, now_ns(), 2, CALM_BESIDE);
+    trial_init(&placement->many, now_ns(), 2, CALM_MANY);
+    pairs_init(&placement->pairs, now_ns());
+    atomic_flag_clear(&placement->looking);
+    if (seats_init(&placement->seats) < 0)
+        placement->policy = PLACEMENT_NONE;
+    if (options->placement == PLACEMENT_LIST) {
+        CPU_ZERO(&placement->seats.home);
+        for (uint32_t i = 0; i < options->cpus; i++)
+            CPU_SET(options->cpu[i], &placement->seats.home);
+    }
+    if (placement->policy == PLACEMENT_FOLLOW &&
+        (seats_cpus(&placement->seats) < 2 || !thread_may_leave_idle()))
+        placement->policy = PLACEMENT_NONE;
+    LOCKED(&all_lock);
+    placement->next = all;
+    all = placement;
+    return placement;
+}
+
+void placement_free(struct placement *placement)
+{
+    if (!placement)
+        return;
+    {
+        struct placement **at = &all;
+
+        LOCKED(&all_lock);
+        while (*at != placement)
+            at = &(*at)->next;
+        *at = placement->next;
+    }
+    park_destroy(&placement->park);
+    free(placement);
+}
+
+void placement_join(struct placement *placement, unsigned worker)
+{
+    if (placement->policy == PLACEMENT_LIST)
+        sched_setaffinity(0, sizeof(placement->seats.home), &placement->seats.home);
+    seats_join(&placement->seats, worker);
+}
+
+void placement_leave(struct placement *placement, unsigned worker)
+{
+    seats_leave(&placement->seats, worker);
+}
+
+void placement_park(struct placement *placement, unsigned reader)
+{
+    park_wait(&placement->park, reader);
+}
+
+/* A look that is under way is waited for, unless it has been overtaken by everything else. */
+void placement_end(struct placement *placement)
+{
+    const struct timespec nap = {.tv_nsec = 1000000};
+
+    park_close(&placement->park);
+    if (placement->policy != PLACEMENT_FOLLOW)
+        return;
+    for (unsigned tries = 0; atomic_flag_test_and_set(&placement->looking); tries++) {
+        if (placement->ended || tries == 100)
+            return;
+        nanosleep(&nap, NULL);
+    }
+    placement->ended = true; /* and nobody looks any more */
+    placement->spin_ns = 0;
+    seats_take(&placement->seats, (struct seat){AT_LARGE, SCHED_OTHER});
+}

@@ -1,0 +1,149 @@
+/* handle: an open file of a store.
+ *
+ * The position is shared by all who hold the open file (dup, fork), so the requests of one handle
+ * take disjoint ranges: `lock` is held while a read is planned and while a write is done, never
+ * across a system call but a watcher's (invalidate.c) and those that find memory. Lock order: handle,
+ * then store. */
+#include "store/handle.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/lock.h"
+#include "scullv.h"
+
+struct handle {
+    struct store *store; /* held */
+    unsigned flags;
+    pthread_mutex_t lock;
+    uint64_t position; /* lock */
+};
+
+struct handle *handle_new(struct store *store, bool ldd3)
+{
+    struct handle *handle = calloc(1, sizeof(*handle));
+
+    if (!handle)
+        return NULL;
+    handle->store = store_hold(store);
+    handle->flags = ldd3 ? STORE_LDD3 : 0;
+    pthread_mutex_init(&handle->lock, NULL);
+    return handle;
+}
+
+void handle_free(struct handle *handle)
+{
+    if (!handle)
+        return;
+    store_drop(handle->store);
+    pthread_mutex_destroy(&handle->lock);
+    free(handle);
+}
+
+/* With the lock held: the system call has used its quantum up (LDD3 ch. 3, scull_read: "read only
+ * up to the end of this quantum"). */
+static bool spent(const struct handle *handle, bool continues)
+{
+    struct store_info info;
+
+    if (!continues || !(handle->flags & STORE_LDD3))
+        return false;
+    store_get_info(handle->store, &info);
+    return handle->position % info.quantum == 0;
+}
+
+int handle_plan_read(struct handle *handle, size_t len, bool continues, struct read_plan *plan)
+{
+    LOCKED(&handle->lock);
+    int rc;
+
+    if (spent(handle, continues))
+        len = 0;
+    rc = store_plan_read(handle->store, handle->position, len, handle->flags, plan);
+
+    if (rc == 0)
+        handle->position += plan->bytes;
+    return rc;
+}
+
+ssize_t handle_read(struct handle *handle, void *data, size_t len)
+{
+    LOCKED(&handle->lock);
+    int64_t done = store_read(handle->store, handle->position, data, len);
+
+    if (done > 0)
+        handle->position += (uint64_t)done;
+    return (ssize_t)done;
+}
+
+ssize_t handle_write(struct handle *handle, const struct iovec *src, size_t len, bool continues,
+                     struct spares *spares)
+{
+    LOCKED(&handle->lock);
+    ssize_t done;
+
+    if (spent(handle, continues))
+        return 0;
+    /* With our lock held, as only so the position is known: nobody who serves a file view wants it. */
+    store_tell_watch(handle->store, handle->position, len);
+    done = store_write_from(handle->store, handle->position, src, len, spares, handle->flags);
+    store_tell_watch(handle->store, handle->position, len);
+    if (done > 0)
+        handle->position += (uint64_t)done;
+    return done;
+}
+
+static int64_t seek_target(struct handle *handle, int64_t offset, uint32_t whence)
+{
+    struct store_info info;
+    int64_t base = 0, target;
+
+    switch (whence) {
+    case SEEK_SET:
+        break;
+    case SEEK_CUR:
+        base = (int64_t)handle->position;
+        break;
+    case SEEK_END:
+        store_get_info(handle->store, &info);
+        base = (int64_t)info.size;
+        break;
+    case SEEK_DATA:
+    case SEEK_HOLE:
+        if (offset < 0)
+            return -ENXIO;
+        return store_seek_extent(handle->store, (uint64_t)offset, whence == SEEK_HOLE);
+    default:
+        return -EINVAL;
+    }
+    if (__builtin_add_overflow(base, offset, &target))
+        return -EINVAL; /* as a sum that is negative: LDD3 ch. 6, scull_llseek */
+    return target < 0 ? -EINVAL : target;
+}
+
+int64_t handle_seek(struct handle *handle, int64_t offset, uint32_t whence)
+{
+    LOCKED(&handle->lock);
+    int64_t target = seek_target(handle, offset, whence);
+
+    if (target >= 0)
+        handle->position = (uint64_t)target;
+    return target;
+}
+
+uint64_t handle_position(struct handle *handle)
+{
+    LOCKED(&handle->lock);
+    return handle->position;
+}
+
+struct store *handle_store(const struct handle *handle)
+{
+    return handle->store;
+}
+
+unsigned handle_flags(const struct handle *handle)
+{
+    return handle->flags;
+}

@@ -1,0 +1,170 @@
+#include "helper.h"
+
+#include "placement/trial.h"
+
+#define MS INT64_C(1000000)
+#define LOOK (4 * MS)
+
+/* A machine on which way `i` answers speed[i] requests a look. */
+struct machine {
+    struct trial trial;
+    int64_t now;
+    uint32_t speed[TRIAL_WAYS];
+    uint64_t answered, looks[TRIAL_WAYS];
+};
+
+static struct machine machine(unsigned ways, uint32_t first, uint32_t second, uint32_t third)
+{
+    struct machine m = {.now = 1000 * MS, .speed = {first, second, third}};
+    trial_init(&m.trial, m.now, ways, 1);
+    return m;
+}
+
+static void pass(struct machine *m, enum trial_time time)
+{
+    uint32_t requests = m->speed[m->trial.way];
+    m->answered += requests;
+    m->looks[m->trial.way]++;
+    m->now += LOOK;
+    trial_look(&m->trial, m->now, requests, time);
+}
+
+static void pass_ms(struct machine *m, int64_t ms)
+{
+    for (int64_t until = m->now + ms * MS; m->now < until;)
+        pass(m, TIME_BUSY);
+}
+
+static void it_begins_with_the_first_way(void **state)
+{
+    (void)state;
+    struct machine m = machine(3, 1, 1, 1);
+    assert_int_equal(m.trial.way, 0);
+}
+
+static void the_fastest_way_is_found_and_kept(void **state)
+{
+    (void)state;
+    for (unsigned fastest = 0; fastest < 3; fastest++) {
+        struct machine m = machine(3, 100, 100, 100);
+        m.speed[fastest] = 200;
+        pass_ms(&m, 300);
+        assert_int_equal(m.trial.best, fastest);
+        m.answered = 0;
+        pass_ms(&m, 20000);
+        /* What trials cost, once the way is found. */
+        assert_in_range(m.answered, 20000 / 4 * 200 * 97 / 100, 20000 / 4 * 200);
+    }
+}
+
+static void a_slightly_faster_way_is_not_worth_a_change(void **state)
+{
+    (void)state;
+    struct machine m = machine(3, 100, 105, 104);
+    pass_ms(&m, 10000);
+    assert_int_equal(m.trial.best, 0);
+    assert_true(m.looks[1] > 0 && m.looks[2] > 0);
+}
+
+static void one_disturbed_window_decides_nothing(void **state)
+{
+    (void)state;
+    struct machine m = machine(2, 100, 60, 0);
+    while (m.trial.window != 0)
+        pass(&m, TIME_BUSY);
+    m.speed[0] = 10;
+    while (m.trial.window == 0)
+        pass(&m, TIME_BUSY);
+    m.speed[0] = 100;
+    while (m.trial.window >= 0)
+        pass(&m, TIME_BUSY);
+    assert_int_equal(m.trial.best, 0);
+}
+
+static void what_becomes_slow_is_given_up(void **state)
+{
+    (void)state;
+    struct machine m = machine(3, 200, 100, 100);
+    pass_ms(&m, 10000);
+    m.speed[0] = 10;
+    pass_ms(&m, 10000);
+    assert_int_not_equal(m.trial.best, 0);
+}
+
+static void idle_time_tries_nothing(void **state)
+{
+    (void)state;
+    struct machine m = machine(3, 100, 200, 200);
+    for (unsigned look = 0; look < 1000; look++)
+        pass(&m, TIME_IDLE);
+    assert_int_equal(m.looks[0], 1000);
+}
+
+static void a_window_with_idle_time_begins_again(void **state)
+{
+    (void)state;
+    struct machine m = machine(2, 100, 10, 0);
+    while (m.trial.window != 1)
+        pass(&m, TIME_BUSY);
+    m.speed[1] = 100000; /* would win */
+    pass(&m, TIME_IDLE);
+    m.speed[1] = 10;
+    while (m.trial.window >= 0)
+        pass(&m, TIME_BUSY);
+    assert_int_equal(m.trial.best, 0);
+}
+
+static void another_client_begins_the_trial_again(void **state)
+{
+    (void)state;
+    struct machine m = machine(2, 100, 100, 0);
+    while (m.trial.window != 2)
+        pass(&m, TIME_BUSY);
+    pass(&m, TIME_OTHER);
+    assert_int_equal(m.trial.window, 0);
+    assert_true(m.trial.rate[0] == 0 && m.trial.rate[1] == 0);
+}
+
+static void who_starves_gets_the_calm_way_at_once(void **state)
+{
+    (void)state;
+    struct machine m = machine(3, 100, 100, 100);
+    pass(&m, TIME_STARVED);
+    assert_int_equal(m.trial.way, 1);
+    pass(&m, TIME_STARVED);
+    assert_int_equal(m.trial.way, 1);
+    pass_ms(&m, 10000); /* and what is best is found again */
+    assert_int_equal(m.trial.best, 1);
+    assert_true(m.looks[0] > 1);
+}
+
+static void slow_trials_are_rare(void **state)
+{
+    (void)state;
+    struct machine m = machine(2, 100, 1, 0);
+    int64_t began = m.now, in_trial = 0;
+    while (m.now - began < 100000 * MS) {
+        /* The second way lets a look wait for half a second. */
+        m.now += m.trial.way == 1 ? 500 * MS : 0;
+        in_trial += m.trial.way == 1 ? 500 * MS : 0;
+        pass(&m, TIME_BUSY);
+    }
+    assert_in_range(in_trial, 1, (m.now - began) / 20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_begins_with_the_first_way),
+        cmocka_unit_test(the_fastest_way_is_found_and_kept),
+        cmocka_unit_test(a_slightly_faster_way_is_not_worth_a_change),
+        cmocka_unit_test(one_disturbed_window_decides_nothing),
+        cmocka_unit_test(what_becomes_slow_is_given_up),
+        cmocka_unit_test(idle_time_tries_nothing),
+        cmocka_unit_test(a_window_with_idle_time_begins_again),
+        cmocka_unit_test(another_client_begins_the_trial_again),
+        cmocka_unit_test(who_starves_gets_the_calm_way_at_once),
+        cmocka_unit_test(slow_trials_are_rare),
+    };
+    return RUN_ALL(tests);
+}
