@@ -28,12 +28,10 @@
 
 #include "base/bits.h"
 #include "base/fault.h"
-#include "memory/warm.h"
 #include "base/lock.h"
 
 #define CHUNK_BYTES (16 * MIB) /* opened at once */
 #define SLACK_BYTES (64 * MIB)
-#define HURRY_BYTES (16 * MIB) /* others give back at once, where the limit is passed: soon done */
 #define SLACK_REGIONS 128u
 #define RESERVE_MAX (UINT64_C(4) << 40) /* bytes; address space is for all the stores */
 
@@ -144,7 +142,7 @@ uint8_t *arena_address(const struct arena *arena, region_t region)
     return arena->base + arena_offset(arena, region);
 }
 
-/* --- free regions: under the lock -------------------------------------------------------------- */
+/* --- free regions -------------------------------------------------------------- */
 
 /* Makes [base, base + bytes) accessible. */
 static bool open_upto(struct arena *arena, uint64_t bytes)
@@ -161,21 +159,7 @@ static bool open_upto(struct arena *arena, uint64_t bytes)
     return true;
 }
 
-static region_t take_warm(struct arena *arena)
-{
-    LOCKED(&arena->lock);
-    if (arena->warm_count == 0)
-        return REGION_NONE;
-    region_t region = bits_next(arena->warm, arena->warm_first, arena->capacity, true);
-    assert(region < arena->capacity);
-    arena_unwarm(arena, region, 1);
-    arena->warm_first = region + 1;
-    if (arena->warm_low > arena->warm_count)
-        arena->warm_low = arena->warm_count;
-    return region;
-}
-
-static region_t take_fresh(struct arena *arena)
+region_t arena_take_free(struct arena *arena)
 {
     LOCKED(&arena->lock);
     region_t region = bits_next(arena->taken, arena->low, arena->capacity, false);
@@ -189,73 +173,40 @@ static region_t take_fresh(struct arena *arena)
     return region;
 }
 
-region_t arena_take_spare(struct arena *arena, bool *zeroed)
+void arena_give_back(struct arena *arena, region_t first, uint32_t count)
 {
-    if (fault_here())
-        return REGION_NONE;
-    region_t region = take_warm(arena);
-    *zeroed = region == REGION_NONE;
-    if (!*zeroed)
-        return region;
-    if (budget_over(arena->budget))
-        warm_hurry(arena->budget, HURRY_BYTES);
-    return take_fresh(arena);
+    size_t bytes = (size_t)count * arena->region_bytes;
+    /* Refused for locked memory (mlockall): cleared by hand, it is as good to the next taker. */
+    if (madvise(arena_address(arena, first), bytes, MADV_DONTNEED) != 0)
+        memset(arena_address(arena, first), 0, bytes);
+    LOCKED(&arena->lock);
+    for (region_t region = first; region < first + count; region++) {
+        assert(bits_get(arena->taken, region));
+        bits_clear(arena->taken, region);
+    }
+    if (arena->low > first)
+        arena->low = first;
+    arena->gave = true;
 }
 
-region_t arena_take(struct arena *arena, bool *zeroed)
+void arena_sweep(struct arena *arena)
 {
-    if (!budget_charge(arena->budget, BUDGET_REGIONS, arena->region_bytes))
-        return REGION_NONE;
-    region_t region = arena_take_spare(arena, zeroed);
-    if (region == REGION_NONE)
-        budget_uncharge(arena->budget, BUDGET_REGIONS, arena->region_bytes);
-    return region;
-}
-
-bool arena_keep(struct arena *arena, region_t region)
-{
-    assert(region < arena->capacity);
-    (void)region;
-    return budget_charge(arena->budget, BUDGET_REGIONS, arena->region_bytes);
-}
-
-void arena_unkeep(struct arena *arena, region_t region)
-{
-    assert(region < arena->capacity);
-    (void)region;
-    budget_uncharge(arena->budget, BUDGET_REGIONS, arena->region_bytes);
-}
-
-/* --- pins --------------------------------------------------------------------------------------- */
-
-bool arena_pin_read(struct arena *arena, region_t region)
-{
-    return pin_read(&arena->pins[region]);
-}
-
-bool arena_pin_write(struct arena *arena, region_t region)
-{
-    return pin_write(&arena->pins[region]);
-}
-
-void arena_unpin_read(struct arena *arena, region_t region)
-{
-    if (pin_end_read(&arena->pins[region]))
-        arena_recycle(arena, region, 1);
-}
-
-void arena_unpin_write(struct arena *arena, region_t region)
-{
-    if (pin_end_write(&arena->pins[region]))
-        arena_recycle(arena, region, 1);
-}
-
-bool arena_idle(const struct arena *arena, region_t region)
-{
-    return pin_idle(&arena->pins[region]);
-}
-
-void arena_wait(struct arena *arena, region_t region)
-{
-    pin_wait(&arena->pins[region]);
+    LOCKED(&arena->lock);
+    if (!arena->gave)
+        return;
+    arena->gave = false;
+    uint32_t top = 0;
+    for (uint32_t free = bits_next(arena->taken, 0, arena->top, false); free < arena->top;
+         free = bits_next(arena->taken, top, arena->top, false)) {
+        top = bits_next(arena->taken, free, arena->top, true);
+        uint64_t from = (uint64_t)free * arena->region_bytes;
+        uint64_t end = (uint64_t)top * arena->region_bytes;
+        if (top == arena->top) {
+            /* Nothing is in use from here on, so neither is the rest of the last huge page. */
+            end = round_up(end, HUGE_BYTES);
+            end = end < arena->open_bytes ? end : arena->open_bytes;
+            arena->top = top = free;
+        }
+        (void)madvise(arena->base + from, end - from, MADV_DONTNEED);
+    }
 }

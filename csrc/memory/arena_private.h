@@ -1,4 +1,4 @@
-/* arena_private: what arena.c and recycle.c share. */
+/* arena_private: what arena.c, warm.c and recycle.c share. */
 #ifndef ARENA_PRIVATE_H
 #define ARENA_PRIVATE_H
 
@@ -43,9 +43,9 @@ static inline uint64_t round_up(uint64_t value, uint64_t unit)
     return (value + unit - 1) / unit * unit;
 }
 
-/* A region that is out, unpinned, and nobody's any more. */
-void arena_recycle(struct arena *arena, region_t first, uint32_t count);
-/* With the lock held: warm regions that are not warm any more. */
-void arena_unwarm(struct arena *arena, region_t first, uint32_t count);
+/* A free region, or REGION_NONE. */
+region_t arena_take_free(struct arena *arena);
+/* Regions that are out, unpinned and nobody's: their memory goes back to the kernel. */
+void arena_give_back(struct arena *arena, region_t first, uint32_t count);
 
 #endif

@@ -15,7 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "store/store_private.h"
+#include "store/claim.h"
 
 static void pin_fresh(struct claim *claim, struct store *store, uint64_t key)
 {

@@ -10,6 +10,7 @@
 
 #include "base/lock.h"
 #include "scullv.h"
+#include "store/claim.h"
 #include "store/store_private.h"
 
 /* With the lock held: takes the regions of [first, end) out of the index. */

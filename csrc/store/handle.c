@@ -143,6 +143,11 @@ struct store *handle_store(const struct handle *handle)
     return handle->store;
 }
 
+struct handle *handle_of(uint64_t fh)
+{
+    return fh && !(fh & 1) ? (struct handle *)(uintptr_t)fh : NULL;
+}
+
 unsigned handle_flags(const struct handle *handle)
 {
     return handle->flags;

@@ -18,6 +18,8 @@ ssize_t handle_write(struct handle *handle, const struct iovec *src, size_t len,
                      struct spares *spares);
 uint64_t handle_position(struct handle *handle);
 struct store *handle_store(const struct handle *handle); /* borrowed */
+/* What open replies carry as `fh`: a handle's address, or a number of Python's (odd): NULL. */
+struct handle *handle_of(uint64_t fh);
 unsigned handle_flags(const struct handle *handle);      /* STORE_LDD3 or 0 */
 
 #endif

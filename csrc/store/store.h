@@ -10,7 +10,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#include "memory/arena.h"
+#include "memory/recycle.h"
 
 /* The book's rules (--ldd3): a transfer ends at its quantum's end, a hole ends a read. */
 #define STORE_LDD3 1u

@@ -18,6 +18,7 @@
 
 #include "base/lock.h"
 #include "scullv.h"
+#include "store/claim.h"
 #include "store/store_private.h"
 
 /* --- reading ------------------------------------------------------------------------------------- */

@@ -3,7 +3,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "memory/arena.h"
+#include "memory/recycle.h"
+#include "memory/warm.h"
 
 #define REGION (64 * KIB)
 #define WARM_REGIONS (8 * MIB / REGION)
@@ -104,7 +105,7 @@ static void a_region_called_zeroed_never_shows_old_bytes(void **state)
         take_many(&f, region, n, 0xaa);
         for (unsigned i = 0; i < n; i++) /* in no order */
             arena_retire(f.arena, region[i * 37 % n]);
-        assert_in_range(arena_yield(f.arena, UINT64_MAX), 0, 24 * MIB);
+        assert_in_range(warm_yield(f.arena, UINT64_MAX), 0, 24 * MIB);
         for (unsigned i = 0; i < n; i++) {
             bool zeroed;
             region[i] = arena_take(f.arena, &zeroed);
@@ -215,12 +216,12 @@ static void what_was_needed_lately_stays_warm(void **state)
     for (unsigned i = 0; i < n / 2; i++)
         arena_retire(f.arena, region[i]);
     assert_false(budget_charge(f.budget, BUDGET_WARM, 1));
-    assert_false(arena_cool(f.arena)); /* half of them was there all the time */
+    assert_false(warm_cool(f.arena)); /* half of them was there all the time */
     uint64_t gone = (uint64_t)(n / 2 - kept) * REGION;
     assert_true(budget_charge(f.budget, BUDGET_WARM, gone));
     assert_false(budget_charge(f.budget, BUDGET_WARM, 1));
     budget_uncharge(f.budget, BUDGET_WARM, gone);
-    assert_true(arena_cool(f.arena));
+    assert_true(warm_cool(f.arena));
     assert_true(budget_charge(f.budget, BUDGET_WARM, (uint64_t)(n - kept) * REGION));
     assert_false(budget_charge(f.budget, BUDGET_WARM, 1));
     budget_uncharge(f.budget, BUDGET_WARM, (uint64_t)(n - kept) * REGION);
