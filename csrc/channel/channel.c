@@ -1,58 +1,93 @@
 /* channel: a libfuse session with threads of ours: its start, its end and its state. What the
  * threads do is in worker.c. */
+#include "channel/channel.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "channel/channel_private.h"
 #include "base/lock.h"
+#include "channel/worker.h"
+#include "placement/seats.h"
+
+struct channel {
+    struct upcalls upcalls; /* first: the session's userdata begins with it */
+    struct channel_setup setup;
+    struct workers workers;
+    int status;    /* the queue's lock; 1: not yet, 0: ready, or -errno */
+    bool greeting; /* the same; the answer to INIT will tell the status */
+};
+_Static_assert(offsetof(struct channel, upcalls) == 0, "userdata of sessions");
 
 /* --- life -------------------------------------------------------------------------------------- */
 
 struct channel *channel_new(void)
 {
     struct channel *channel = calloc(1, sizeof(*channel));
-    pthread_condattr_t attributes;
 
     if (!channel)
         return NULL;
-    pthread_mutex_init(&channel->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&channel->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    queue_init(&channel->workers.queue, 1);
     channel->status = 1;
-    channel->last = &channel->first;
     return channel;
 }
 
 void channel_discard(struct channel *channel)
 {
-    placement_free(channel->placement);
-    pthread_cond_destroy(&channel->changed);
-    pthread_mutex_destroy(&channel->lock);
+    placement_free(channel->workers.placement);
+    queue_destroy(&channel->workers.queue);
     free(channel);
+}
+
+static struct channel *channel_of(struct workers *workers)
+{
+    return (struct channel *)((char *)workers - offsetof(struct channel, workers));
+}
+
+/* Only tells, so that Python can stop the rest. */
+static void on_end(struct workers *workers, int error)
+{
+    struct channel *channel = channel_of(workers);
+    struct call *call;
+
+    {
+        LOCKED(&workers->queue.lock);
+        if (channel->status == 1 && !channel->greeting)
+            channel->status = error;
+        pthread_cond_broadcast(&workers->queue.changed);
+    }
+    if (workers->stopping)
+        return;
+    call = call_new_bare(CALL_HANGUP);
+    if (call)
+        workers_tell(workers, call);
 }
 
 int channel_start(struct channel *channel, const struct channel_setup *setup)
 {
-    bool foreign = setup->kind == REQUEST_FOREIGN;
-    unsigned threads = foreign ? 2 : setup->options->threads;
+    const struct channel_options *options = setup->options;
+    struct workers *workers = &channel->workers;
 
     channel->setup = *setup;
-    channel->options = *setup->options;
-    channel->setup.options = &channel->options;
-    channel->workers_max = foreign ? channel->options.callers + 1 : threads + 1;
-    if (channel->workers_max > WORKERS_MAX || !threads || !channel->options.callers)
+    channel->setup.options = NULL; /* the caller's */
+    channel->upcalls.owner = setup->owner;
+    if (!options->threads || !options->callers || options->threads >= WORKERS_MAX)
         return -EINVAL;
-    channel->placement = placement_new(&channel->options);
-    if (!channel->placement)
+    workers->upcalls = &channel->upcalls;
+    workers->session = setup->session;
+    workers->fd = setup->fd;
+    workers->kind = setup->kind;
+    workers->payload_max = setup->payload_max;
+    workers->pumped = setup->pumped;
+    workers->spin_us = options->spin_us;
+    workers->on_end = on_end;
+    workers->queue.callers = options->callers;
+    workers->placement = placement_new(options);
+    if (!workers->placement)
         return -ENOMEM;
-    if (setup->pumped)
-        return request_room_init(&channel->room, setup->payload_max);
-    return workers_start(channel, threads, !foreign);
+    return workers_start(workers, options->threads);
 }
 
 /* The kernel gives up on a device when the last file on its channel is gone; the number stays
@@ -69,16 +104,16 @@ static void abandon(const struct channel *channel)
 
 void channel_end_placement(struct channel *channel)
 {
-    placement_end(channel->placement);
+    placement_end(channel->workers.placement);
 }
 
 int channel_close(struct channel *channel, uint32_t timeout_ms)
 {
-    if (!workers_stop(channel, timeout_ms)) {
+    if (!workers_stop(&channel->workers, timeout_ms)) {
         abandon(channel);
         return -EBUSY;
     }
-    workers_free(channel);
+    workers_free(&channel->workers);
     if (channel->setup.ended)
         channel->setup.ended(channel->setup.arg);
     fuse_session_destroy(channel->setup.session);
@@ -88,71 +123,67 @@ int channel_close(struct channel *channel, uint32_t timeout_ms)
 
 /* --- state ------------------------------------------------------------------------------------- */
 
-struct timespec deadline_in(uint32_t milliseconds)
-{
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += milliseconds / 1000;
-    until.tv_nsec += milliseconds % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-    return until;
-}
-
 void channel_greet(struct channel *channel)
 {
-    LOCKED(&channel->lock);
+    LOCKED(&channel->workers.queue.lock);
     channel->greeting = true;
 }
 
 void channel_set_ready(struct channel *channel, int status)
 {
-    LOCKED(&channel->lock);
+    LOCKED(&channel->workers.queue.lock);
     channel->status = status;
-    pthread_cond_broadcast(&channel->changed);
+    pthread_cond_broadcast(&channel->workers.queue.changed);
 }
 
 int channel_wait_ready(struct channel *channel, uint32_t timeout_ms)
 {
-    struct timespec until = deadline_in(timeout_ms);
+    struct queue *queue = &channel->workers.queue;
+    struct timespec until = queue_deadline(timeout_ms);
 
-    LOCKED(&channel->lock);
+    LOCKED(&queue->lock);
     while (channel->status == 1)
-        if (pthread_cond_timedwait(&channel->changed, &channel->lock, &until) == ETIMEDOUT)
+        if (pthread_cond_timedwait(&queue->changed, &queue->lock, &until) == ETIMEDOUT)
             return -ETIMEDOUT;
     return channel->status;
 }
 
-uint64_t channel_requests(const struct channel *channel)
-{
-    uint64_t sum = 0;
+/* --- calls ------------------------------------------------------------------------------------- */
 
-    for (unsigned i = 0; i < channel->started; i++)
-        sum += atomic_load_explicit(&channel->worker[i]->answered, memory_order_relaxed);
-    return sum;
+void channel_submit(struct call *call)
+{
+    struct channel *channel = fuse_req_userdata(call_request(call));
+
+    call_expect_interrupt(call);
+    workers_run(&channel->workers, call);
 }
 
-/* A data channel has one such thread, which is its first (start_workers). */
-bool channel_is_caller(const struct channel *channel)
+int channel_pump(struct channel *channel)
 {
-    return channel->setup.kind != REQUEST_FOREIGN &&
-           pthread_equal(channel->worker[0]->thread, pthread_self());
+    return workers_pump(&channel->workers);
 }
 
-void channel_count_call(struct channel *channel, int change)
+void channel_pause(struct channel *channel)
 {
-    atomic_fetch_add_explicit(&channel->calls, (unsigned)change, memory_order_acq_rel);
+    workers_pause(&channel->workers);
+}
+
+void channel_resume(struct channel *channel)
+{
+    workers_resume(&channel->workers);
+}
+
+uint64_t channel_requests(struct channel *channel)
+{
+    return workers_answered(&channel->workers);
+}
+
+bool channel_is_caller(struct channel *channel)
+{
+    return workers_is_caller(&channel->workers);
 }
 
 void *channel_arg(const struct channel *channel)
 {
     return channel->setup.arg;
-}
-
-void *channel_owner(const struct channel *channel)
-{
-    return channel->setup.owner;
 }

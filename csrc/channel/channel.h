@@ -1,11 +1,11 @@
-/* channel: worker threads on a libfuse session. See channel.c. */
+/* channel: a libfuse session with worker threads. See channel.c. */
 #ifndef CHANNEL_H
 #define CHANNEL_H
 
 #include <fuse_lowlevel.h>
 
-#include "channel/upcall.h"
 #include "channel/request.h"
+#include "channel/upcall.h"
 
 struct channel_setup {
     struct fuse_session *session; /* its fd is ours; owned by the channel from channel_start on */
@@ -28,13 +28,11 @@ void channel_discard(struct channel *channel); /* of one that was not started */
 void channel_greet(struct channel *channel);
 /* The first reply has gone out: 0 ready, or -errno. Wakes channel_wait_ready. */
 void channel_set_ready(struct channel *channel, int status);
-void channel_run(struct channel *channel, struct call *call); /* upcall.c's way in */
+/* Has the call run, by the channel that is its session's userdata. */
+void channel_submit(struct call *call);
 /* channel_close will follow: all workers are at work until then. */
 void channel_end_placement(struct channel *channel);
-/* The session lives as long as a call of it does: each counts from its making to the last use. */
-void channel_count_call(struct channel *channel, int change);
-bool channel_is_caller(const struct channel *channel); /* on the thread that runs its calls? */
-void *channel_arg(const struct channel *channel);             /* setup->arg */
-void *channel_owner(const struct channel *channel);           /* setup->owner */
+bool channel_is_caller(struct channel *channel); /* on the thread that runs its calls? */
+void *channel_arg(const struct channel *channel); /* setup->arg */
 
 #endif

@@ -42,7 +42,7 @@ static void on_open(fuse_req_t req, struct fuse_file_info *fi)
     struct call *call = call_new(req, CALL_OPEN, fi, NULL, 0);
 
     if (call)
-        call_submit(call);
+        channel_submit(call);
 }
 
 static void on_release(fuse_req_t req, struct fuse_file_info *fi)
@@ -50,7 +50,7 @@ static void on_release(fuse_req_t req, struct fuse_file_info *fi)
     struct call *call = call_new(req, CALL_RELEASE, fi, NULL, 0);
 
     if (call)
-        call_submit(call);
+        channel_submit(call);
 }
 
 static void on_read(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi)
@@ -61,7 +61,7 @@ static void on_read(fuse_req_t req, size_t size, off_t offset, struct fuse_file_
         return;
     call->size = size;
     call->offset = (uint64_t)offset;
-    call_submit(call);
+    channel_submit(call);
 }
 
 static void on_write(fuse_req_t req, const char *data, size_t size, off_t offset,
@@ -72,7 +72,7 @@ static void on_write(fuse_req_t req, const char *data, size_t size, off_t offset
     if (!call)
         return;
     call->offset = (uint64_t)offset;
-    call_submit(call);
+    channel_submit(call);
 }
 
 /* libfuse before 3.19 hands the command as a signed int. */
@@ -87,7 +87,7 @@ static void on_ioctl(fuse_req_t req, int cmd, void *arg, struct fuse_file_info *
     call->arg = (uintptr_t)arg;
     call->ioctl_flags = flags;
     call->out_size = out_size;
-    call_submit(call);
+    channel_submit(call);
 }
 
 static void on_poll(fuse_req_t req, struct fuse_file_info *fi, struct fuse_pollhandle *ph)
@@ -99,7 +99,7 @@ static void on_poll(fuse_req_t req, struct fuse_file_info *fi, struct fuse_pollh
         return;
     }
     call->poll = (uintptr_t)ph;
-    call_submit(call);
+    channel_submit(call);
 }
 
 static const struct cuse_lowlevel_ops operations = {

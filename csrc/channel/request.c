@@ -17,7 +17,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "channel/upcall.h"
 #include "store/handle.h"
 
 #define PAGE ((size_t)4096)
@@ -295,12 +294,12 @@ bool request_answer(struct request_room *room, int fd, enum request_kind kind, s
     if (kind == REQUEST_FOREIGN)
         return false;
     memcpy(&fh, room->message + sizeof(*in), sizeof(fh)); /* the first field of both */
-    if (in->opcode == FUSE_READ && fh_handle(fh)) {
-        answer_read(room, fd, kind, fh_handle(fh));
+    if (in->opcode == FUSE_READ && handle_of(fh)) {
+        answer_read(room, fd, kind, handle_of(fh));
         return true;
     }
-    if (in->opcode == FUSE_WRITE && fh_handle(fh)) {
-        answer_write(room, fd, kind, fh_handle(fh), payload);
+    if (in->opcode == FUSE_WRITE && handle_of(fh)) {
+        answer_write(room, fd, kind, handle_of(fh), payload);
         return true;
     }
     gather(room, payload);

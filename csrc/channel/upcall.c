@@ -1,6 +1,6 @@
 /* upcall: one request on its way through Python.
  *
- * A call is made on the worker that decoded its request, run by the channel (channel_run), and
+ * A call is made on the worker that decoded its request, run by a thread of the channel, and
  * ends with its one answer, which frees it. Its data are the worker's until the upcall returns,
  * unless the call has to wait for a thread: then they are copied (call_keep_data). */
 #include "channel/upcall.h"
@@ -11,13 +11,12 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "channel/channel.h"
 #include "store/handle.h"
 
 struct pending {
     struct call call; /* first: what Python sees is the pending itself */
     fuse_req_t req;   /* NULL: nobody waits for an answer */
-    struct channel *channel; /* counts the call; NULL with req */
+    struct upcalls *upcalls; /* counts the call; NULL with req */
     void *kept;       /* our copy of the data */
     struct fuse_file_info fi;
     call_open_hook *hook;
@@ -39,12 +38,12 @@ static const struct pending *pending_of_const(const struct call *call)
 /* The last use of the call: its channel may end. */
 static void pending_free(struct pending *pending)
 {
-    struct channel *channel = pending->channel;
+    struct upcalls *upcalls = pending->upcalls;
 
     free(pending->kept);
     free(pending);
-    if (channel)
-        channel_count_call(channel, -1);
+    if (upcalls)
+        atomic_fetch_sub_explicit(&upcalls->under_way, 1, memory_order_acq_rel);
 }
 
 /* What Python knows the open file by: the number it gave, or the handle's address. */
@@ -64,8 +63,8 @@ struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_fil
         return NULL;
     }
     pending->req = req;
-    pending->channel = fuse_req_userdata(req);
-    channel_count_call(pending->channel, 1);
+    pending->upcalls = fuse_req_userdata(req);
+    atomic_fetch_add_explicit(&pending->upcalls->under_way, 1, memory_order_relaxed);
     if (fi)
         pending->fi = *fi;
     pending->call = (struct call){
@@ -90,11 +89,6 @@ struct call *call_new_bare(enum call_kind kind)
         return NULL;
     pending->call.kind = kind;
     return &pending->call;
-}
-
-void call_free_bare(struct call *call)
-{
-    pending_free(pending_of(call));
 }
 
 void call_drop(struct call *call)
@@ -125,16 +119,21 @@ static void interrupted(fuse_req_t req, void *data)
 {
     struct call interrupt = {.kind = CALL_INTERRUPT, .id = (uintptr_t)data};
 
-    python_call(channel_owner(fuse_req_userdata(req)), &interrupt);
+    python_call(((const struct upcalls *)fuse_req_userdata(req))->owner, &interrupt);
 }
 
-/* An INTERRUPT may come from here on, and be upcalled before the call is. */
-void call_submit(struct call *call)
+void call_expect_interrupt(struct call *call)
 {
-    fuse_req_t req = pending_of(call)->req;
+    fuse_req_interrupt_func(pending_of(call)->req, interrupted, (void *)(uintptr_t)call->id);
+}
 
-    fuse_req_interrupt_func(req, interrupted, (void *)(uintptr_t)call->id);
-    channel_run(fuse_req_userdata(req), call);
+void call_run(const struct upcalls *upcalls, struct call *call)
+{
+    bool bare = !pending_of(call)->req;
+
+    python_call(upcalls->owner, call);
+    if (bare)
+        pending_free(pending_of(call));
 }
 
 void call_set_open_hook(struct call *call, call_open_hook *hook)
@@ -152,11 +151,6 @@ fuse_req_t call_request(const struct call *call)
     return pending_of_const(call)->req;
 }
 
-struct handle *fh_handle(uint64_t fh)
-{
-    return fh && !(fh & 1) ? (struct handle *)(uintptr_t)fh : NULL;
-}
-
 /* --- answers ----------------------------------------------------------------------------------- */
 
 static int answered(struct call *call, int rc)
@@ -171,7 +165,7 @@ int call_reply_error(struct call *call, int error)
 
     /* The open file ends here, whatever Python made of it. */
     if (call->kind == CALL_RELEASE)
-        handle_free(fh_handle(pending->fi.fh));
+        handle_free(handle_of(pending->fi.fh));
     if (pending->done)
         return answered(call, pending->done(call, error));
     return answered(call, fuse_reply_err(pending->req, error));

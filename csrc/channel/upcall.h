@@ -5,26 +5,30 @@
 
 #include <fuse_lowlevel.h>
 
+#include <stdatomic.h>
+
 #include "scullv.h"
 
-struct channel;
+/* Whose calls they are. What is the session's userdata begins with it. */
+struct upcalls {
+    void *owner;                /* for python_call */
+    _Atomic unsigned under_way; /* made, and not answered to the end */
+};
 
-/* A call for `req` (kept: the reply consumes it). `data` is borrowed until call_submit returns.
+/* A call for `req` (kept: the reply consumes it). `data` is borrowed until its upcall returns.
  * NULL: no memory, and `req` has been answered with ENOMEM. */
 struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_file_info *fi,
                       const void *data, size_t size);
-/* Hands the call to the channel that is the session's userdata. */
-void call_submit(struct call *call);
-/* For worker.c, when the call has to wait: `data` is copied. False: no memory. */
+/* From here on CALL_INTERRUPT may come, before the call itself even. */
+void call_expect_interrupt(struct call *call);
+/* The upcall; an answer may free the call before it returns. */
+void call_run(const struct upcalls *upcalls, struct call *call);
+/* For queue.c, when the call has to wait: `data` is copied. False: no memory. */
 bool call_keep_data(struct call *call);
-/* For calls without a request (HANGUP). */
+/* For calls without a request (HANGUP, CROWDED), which end with call_run. */
 struct call *call_new_bare(enum call_kind kind);
-void call_free_bare(struct call *call);
 /* Ends a call that Python never saw, without an answer. */
 void call_drop(struct call *call);
-
-/* What `open` replies carry in fi->fh: a pointer to a handle, or a number for Python (odd). */
-struct handle *fh_handle(uint64_t fh); /* NULL: Python's */
 
 /* How a file view fills in what an open reply says besides (direct_io, keep_cache …); set by
  * fileview.c on calls it makes. */

@@ -8,393 +8,369 @@
  *   ever waits for the interpreter.
  * - A FOREIGN channel, all of whose requests are Python's, runs it on the worker that read it: no
  *   thread is woken in between. One worker always stays reading (an INTERRUPT must be seen while
- *   handlers block), so the last reader starts another worker first, and at the limit queues the
- *   call for the next worker that comes free. */
+ *   handlers block), so the last reader starts another worker first. Where no turn is left (queue.c)
+ *   the call waits, for the next worker whose call has ended, or for a new one where a turn is given
+ *   back or lent. While calls wait a thread watches that they do not do so for ever.
+ *
+ * Workers beyond a reader for each turn end when they have nothing to run. */
+#include "channel/worker.h"
+
 #include <errno.h>
-#include <poll.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-#include "channel/channel_private.h"
 #include "base/lock.h"
-#include "base/thread.h"
+#include "channel/reader.h"
 
-#define WAKE_SIGNAL (SIGRTMIN + 7)
-#define FIRST_READER 1u /* of a data channel, whose first worker is the caller */
 
-/* --- the queue and the turns ------------------------------------------------------------------- */
+/* What the worker begins with. CALLER and WATCHER never read. */
+enum start { READ_FIRST, RUN_FIRST, CALLER, WATCHER };
+static int start_worker(struct workers *workers, enum start how);
 
-static int start_worker(struct channel *channel, bool caller);
+/* The turn of the call that this thread runs. */
+static _Thread_local const struct workers *turn;
 
-static bool enqueue(struct channel *channel, struct call *call)
+static bool is_foreign(const struct workers *workers)
 {
-    struct waiting *waiting = malloc(sizeof(*waiting));
+    return workers->kind == REQUEST_FOREIGN;
+}
 
-    if (!waiting || !call_keep_data(call)) {
-        free(waiting);
+/* --- who runs a call ----------------------------------------------------------------------------- */
+
+/* With the lock held: makes threads for calls that have turns, where nobody else will run them. */
+static void relieve(struct workers *workers)
+{
+    for (unsigned due = queue_due(&workers->queue); due > 0; due--)
+        if (start_worker(workers, RUN_FIRST) < 0)
+            return;
+}
+
+/* With the lock held. Whether this worker may leave reading to others; counts it out if so. */
+static bool leave_reading(struct workers *workers)
+{
+    if (workers->reading == 1 && start_worker(workers, READ_FIRST) < 0)
         return false;
-    }
-    *waiting = (struct waiting){.call = call};
-    *channel->last = waiting;
-    channel->last = &waiting->next;
+    workers->reading--;
     return true;
 }
 
-static struct call *dequeue(struct channel *channel)
-{
-    struct waiting *waiting = channel->first;
-    struct call *call;
-
-    if (!waiting)
-        return NULL;
-    channel->first = waiting->next;
-    if (!channel->first)
-        channel->last = &channel->first;
-    call = waiting->call;
-    free(waiting);
-    return call;
-}
-
-/* Whether this worker may leave reading to others; counts it out if so. */
-static bool may_run(struct channel *channel)
-{
-    if (channel->setup.kind != REQUEST_FOREIGN)
-        return false;
-    if (channel->reading == 1 && start_worker(channel, false) < 0)
-        return false;
-    channel->reading--;
-    return true;
-}
-
-/* The upcall; an answer may free the call before it returns. */
-static void run_call(struct channel *channel, struct call *call)
-{
-    bool bare = call->kind == CALL_HANGUP;
-
-    python_call(channel->setup.owner, call);
-    if (bare)
-        call_free_bare(call);
-}
-
-static void run_here(struct channel *channel, struct call *call)
+static void run_here(struct workers *workers, struct call *call)
 {
     while (call) {
-        run_call(channel, call);
-        LOCKED(&channel->lock);
-        call = dequeue(channel);
+        turn = workers;
+        call_run(workers->upcalls, call);
+        turn = NULL;
+        LOCKED(&workers->queue.lock);
+        queue_end(&workers->queue);
+        call = queue_next(&workers->queue);
         if (!call)
-            channel->reading++;
+            workers->reading++;
     }
 }
 
-void channel_run(struct channel *channel, struct call *call)
+/* With the lock held: the call waits. False: it cannot. */
+static bool wait_in_queue(struct workers *workers, struct call *call)
+{
+    if (!queue_add(&workers->queue, call))
+        return false;
+    if (!is_foreign(workers))
+        pthread_cond_broadcast(&workers->queue.changed);
+    else if (!workers->watching)
+        workers->watching = start_worker(workers, WATCHER) == 0;
+    return true;
+}
+
+void workers_run(struct workers *workers, struct call *call)
 {
     bool here, queued = false;
 
-    if (channel->setup.pumped) {
-        run_call(channel, call);
+    if (workers->pumped) {
+        call_run(workers->upcalls, call);
         return;
     }
     {
-        LOCKED(&channel->lock);
-        here = may_run(channel);
-        if (!here) {
-            queued = enqueue(channel, call);
-            pthread_cond_broadcast(&channel->changed);
-        }
+        LOCKED(&workers->queue.lock);
+        here = is_foreign(workers) && queue_has_turn(&workers->queue) && leave_reading(workers);
+        if (here)
+            queue_begin(&workers->queue);
+        else
+            queued = wait_in_queue(workers, call);
     }
     if (here)
-        run_here(channel, call);
+        run_here(workers, call);
     else if (!queued)
         call_reply_error(call, ENOMEM);
 }
 
+void workers_tell(struct workers *workers, struct call *call)
+{
+    if (!is_foreign(workers)) {
+        LOCKED(&workers->queue.lock);
+        if (wait_in_queue(workers, call))
+            return;
+    }
+    call_run(workers->upcalls, call);
+}
+
+void workers_pause(struct workers *workers)
+{
+    if (turn != workers)
+        return;
+    LOCKED(&workers->queue.lock);
+    queue_pause(&workers->queue);
+    relieve(workers);
+}
+
+void workers_resume(struct workers *workers)
+{
+    if (turn != workers)
+        return;
+    LOCKED(&workers->queue.lock);
+    queue_resume(&workers->queue);
+}
+
+/* A data channel has one such thread, which is its first. */
+bool workers_is_caller(struct workers *workers)
+{
+    return !is_foreign(workers) && pthread_equal(workers->roster.worker[0]->thread, pthread_self());
+}
+
+/* --- threads that do not read -------------------------------------------------------------------- */
+
 static void *caller_main(void *arg)
 {
     struct worker *worker = arg;
-    struct channel *channel = worker->channel;
+    struct workers *workers = worker->workers;
 
     for (;;) {
         struct call *call;
 
         {
-            LOCKED(&channel->lock);
-            while (!(call = dequeue(channel)) && !channel->stopping)
-                pthread_cond_wait(&channel->changed, &channel->lock);
+            LOCKED(&workers->queue.lock);
+            while (!(call = queue_take(&workers->queue)) && !workers->stopping)
+                pthread_cond_wait(&workers->queue.changed, &workers->queue.lock);
         }
         if (!call)
             break;
-        run_call(channel, call);
+        call_run(workers->upcalls, call);
     }
-    LOCKED(&channel->lock);
-    channel->running--;
-    pthread_cond_broadcast(&channel->changed);
+    LOCKED(&workers->queue.lock);
+    workers->roster.running--;
+    pthread_cond_broadcast(&workers->queue.changed);
+    return NULL;
+}
+
+static void tell_crowded(struct workers *workers)
+{
+    struct call *call = call_new_bare(CALL_CROWDED);
+
+    if (call)
+        call_run(workers->upcalls, call);
+}
+
+/* With the lock held, released meanwhile. */
+static void watch_once(struct workers *workers, bool *told)
+{
+    struct queue *queue = &workers->queue;
+    bool crowded = queue->first && queue_look(queue) == QUEUE_CROWDED;
+
+    relieve(workers);
+    if (!crowded || *told)
+        return;
+    *told = true;
+    pthread_mutex_unlock(&queue->lock);
+    tell_crowded(workers);
+    pthread_mutex_lock(&queue->lock);
+}
+
+/* Stays for a moment after the last call that waited, as the next one is likely to come soon. */
+static void *watcher_main(void *arg)
+{
+    struct worker *worker = arg;
+    struct workers *workers = worker->workers;
+    struct queue *queue = &workers->queue;
+    bool told = false;
+    unsigned quiet = 0;
+
+    pthread_mutex_lock(&queue->lock);
+    while (!workers->stopping && quiet < 20) {
+        const struct timespec tick = {.tv_nsec = QUEUE_STALL_MS * 1000000L};
+
+        pthread_mutex_unlock(&queue->lock);
+        nanosleep(&tick, NULL);
+        pthread_mutex_lock(&queue->lock);
+        quiet = queue->first ? 0 : quiet + 1;
+        watch_once(workers, &told);
+    }
+    workers->watching = false;
+    roster_leave(&workers->roster, worker);
+    pthread_cond_broadcast(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
     return NULL;
 }
 
 /* --- workers ----------------------------------------------------------------------------------- */
 
-/* Once a channel; only tells, so that Python can stop the rest. */
-static void hang_up(struct channel *channel, int error)
+/* Once for all of them. */
+static void hang_up(struct workers *workers, int error)
 {
-    struct call *call = NULL;
+    bool first;
 
     {
-        LOCKED(&channel->lock);
-        if (channel->status == 1 && !channel->greeting)
-            channel->status = error;
-        pthread_cond_broadcast(&channel->changed);
-        if (!channel->hung_up && !channel->stopping)
-            call = call_new_bare(CALL_HANGUP);
-        channel->hung_up = true;
-        if (call && channel->setup.kind != REQUEST_FOREIGN && enqueue(channel, call))
-            return;
+        LOCKED(&workers->queue.lock);
+        first = !workers->ended;
+        workers->ended = true;
     }
-    if (!call)
-        return;
-    python_call(channel->setup.owner, call);
-    call_free_bare(call);
+    if (first)
+        workers->on_end(workers, error);
 }
 
-static uint64_t now_ns(void)
+/* With the lock held: one of more threads than there are turns. */
+static bool is_superfluous(const struct workers *workers)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return is_foreign(workers) && workers->reading > workers->queue.callers + 1;
 }
 
-static uint64_t spin_ns(const struct channel *channel)
+static bool leave_early(struct worker *worker)
 {
-    int32_t asked = channel->options.spin_us;
+    struct workers *workers = worker->workers;
 
-    return asked < 0 ? placement_spin_ns(channel->placement) : (uint64_t)asked * 1000;
-}
-
-/* Looks for the next request for a while before the worker goes to sleep for it, and lets others
- * run that want to. */
-static void spin(const struct channel *channel, uint64_t length_ns)
-{
-    struct pollfd ready = {.fd = channel->setup.fd, .events = POLLIN};
-    uint64_t until = now_ns() + length_ns;
-
-    while (poll(&ready, 1, 0) == 0 && now_ns() < until)
-        sched_yield();
-}
-
-static void decode(struct channel *channel, struct request_room *room, size_t length)
-{
-    struct fuse_buf message = {.size = length, .mem = room->message};
-
-    fuse_session_process_buf(channel->setup.session, &message);
-}
-
-static void process(struct worker *worker, size_t length)
-{
-    struct channel *channel = worker->channel;
-
-    if (request_answer(&worker->room, channel->setup.fd, channel->setup.kind, length))
-        atomic_fetch_add_explicit(&worker->answered, 1, memory_order_relaxed);
-    else
-        decode(channel, &worker->room, length);
-    /* Whatever it was: workers that starve must notice it also where nobody reads or writes. */
-    placement_see(channel->placement, worker->number, request_pid(&worker->room),
-                  request_closes(&worker->room));
-}
-
-/* A signal, or a request that was withdrawn. */
-static bool is_nothing(ssize_t length)
-{
-    return length == -EINTR || length == -EAGAIN || length == -ENOENT;
-}
-
-static void worker_loop(struct worker *worker)
-{
-    struct channel *channel = worker->channel;
-    bool may_park = channel->setup.kind != REQUEST_FOREIGN;
-    bool active = false; /* spinning pays right after a request only */
-
-    while (!channel->stopping) {
-        uint64_t spin_for = active ? spin_ns(channel) : 0;
-        ssize_t length;
-
-        if (may_park)
-            placement_park(channel->placement, worker->number - FIRST_READER);
-        if (spin_for)
-            spin(channel, spin_for);
-        active = false;
-        length = request_receive(&worker->room, channel->setup.fd, channel->setup.kind);
-        if (is_nothing(length))
-            continue;
-        if (length <= 0) {
-            placement_end(channel->placement); /* this one reads no more */
-            hang_up(channel, length ? (int)length : -ENODEV);
-            return;
-        }
-        process(worker, (size_t)length);
-        active = true;
-    }
-}
-
-/* Counts the pump in, so that nobody ends the channel beneath it. False: it has ended. */
-static bool begin_pump(struct channel *channel)
-{
-    LOCKED(&channel->lock);
-    if (channel->stopping)
+    if (workers->reading <= workers->queue.callers + 1)
+        return false; /* without the lock: nearly always so */
+    LOCKED(&workers->queue.lock);
+    if (!is_superfluous(workers))
         return false;
-    channel->running++;
+    workers->reading--;
     return true;
 }
 
-int channel_pump(struct channel *channel)
+/* True: it ended early, and does not count as reading any more. */
+static bool worker_loop(struct worker *worker)
+{
+    struct workers *workers = worker->workers;
+    int taken = 0;
+
+    while (!workers->stopping) {
+        if (leave_early(worker))
+            return true;
+        taken = reader_turn(worker, taken > 0);
+        if (taken < 0) {
+            placement_end(workers->placement); /* this one reads no more */
+            hang_up(workers, taken);
+            break;
+        }
+    }
+    return false;
+}
+
+/* Counts the pump in, so that nobody ends the channel beneath it. False: it has ended. */
+static bool begin_pump(struct workers *workers)
+{
+    LOCKED(&workers->queue.lock);
+    if (workers->stopping)
+        return false;
+    workers->roster.running++;
+    return true;
+}
+
+int workers_pump(struct workers *workers)
 {
     ssize_t length;
 
-    if (!begin_pump(channel))
+    if (!begin_pump(workers))
         return -ENODEV;
-    length = request_receive(&channel->room, channel->setup.fd, REQUEST_FOREIGN);
+    length = request_receive(&workers->room, workers->fd, REQUEST_FOREIGN);
     if (length > 0)
-        decode(channel, &channel->room, (size_t)length);
-    else if (!is_nothing(length))
-        hang_up(channel, length ? (int)length : -ENODEV);
-    LOCKED(&channel->lock);
-    channel->running--;
-    pthread_cond_broadcast(&channel->changed);
-    return length > 0 ? 1 : is_nothing(length) ? 0 : -ENODEV;
+        reader_decode(workers, &workers->room, (size_t)length);
+    else if (!reader_is_nothing(length))
+        hang_up(workers, length ? (int)length : -ENODEV);
+    LOCKED(&workers->queue.lock);
+    workers->roster.running--;
+    pthread_cond_broadcast(&workers->queue.changed);
+    return length > 0 ? 1 : reader_is_nothing(length) ? 0 : -ENODEV;
 }
 
 static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
-    struct channel *channel = worker->channel;
-    sigset_t wake;
+    struct workers *workers = worker->workers;
+    bool early;
 
-    sigemptyset(&wake);
-    sigaddset(&wake, WAKE_SIGNAL);
-    pthread_sigmask(SIG_UNBLOCK, &wake, NULL);
-    placement_join(channel->placement, worker->number);
-    worker_loop(worker);
-    placement_leave(channel->placement, worker->number);
-    LOCKED(&channel->lock);
-    channel->running--;
-    channel->reading--;
-    pthread_cond_broadcast(&channel->changed);
+    roster_be_wakeable();
+    placement_join(workers->placement, worker->number);
+    early = worker_loop(worker);
+    placement_leave(workers->placement, worker->number);
+    LOCKED(&workers->queue.lock);
+    if (early) {
+        roster_leave(&workers->roster, worker);
+        return NULL;
+    }
+    workers->roster.running--;
+    workers->reading--;
+    pthread_cond_broadcast(&workers->queue.changed);
     return NULL;
 }
 
-/* With the lock held. Counts the worker in before it runs, so that nobody counts on less. */
-static int start_worker(struct channel *channel, bool caller)
+/* One that was started for calls that wait. */
+static void *runner_main(void *arg)
 {
-    struct worker *worker;
+    struct worker *worker = arg;
+    struct workers *workers = worker->workers;
+    struct call *call;
+
+    {
+        LOCKED(&workers->queue.lock);
+        call = queue_next(&workers->queue);
+        if (!call)
+            workers->reading++;
+    }
+    run_here(workers, call);
+    return worker_main(arg);
+}
+
+/* With the lock held. Counts the worker in before it runs, so that nobody counts on less. */
+static int start_worker(struct workers *workers, enum start how)
+{
+    void *(*const main[])(void *) = {
+        [READ_FIRST] = worker_main,
+        [RUN_FIRST] = runner_main,
+        [CALLER] = caller_main,
+        [WATCHER] = watcher_main,
+    };
+    bool receives = how == READ_FIRST || how == RUN_FIRST;
     int rc;
 
-    if (channel->started == channel->workers_max || channel->stopping)
+    if (workers->stopping)
         return -EAGAIN;
-    worker = calloc(1, sizeof(*worker));
-    if (!worker)
-        return -ENOMEM;
-    worker->channel = channel;
-    worker->number = channel->started;
-    worker->caller = caller;
-    rc = caller ? 0 : request_room_init(&worker->room, channel->setup.payload_max);
-    if (rc < 0)
-        goto free_worker;
-    rc = thread_start(&worker->thread, caller ? caller_main : worker_main, worker);
-    if (rc < 0)
-        goto free_room;
-    channel->worker[channel->started++] = worker;
-    channel->running++;
-    if (!caller)
-        channel->reading++;
-    return 0;
-
-free_room:
-    request_room_free(&worker->room);
-free_worker:
-    free(worker);
+    rc = roster_start(&workers->roster, workers, receives ? workers->payload_max : 0, main[how]);
+    if (rc == 0 && how == READ_FIRST)
+        workers->reading++;
     return rc;
-}
-
-static void on_wake(int signal)
-{
-    (void)signal;
-}
-
-static void install_wake(void)
-{
-    struct sigaction action = {.sa_handler = on_wake}; /* no SA_RESTART: read returns */
-
-    sigemptyset(&action.sa_mask);
-    sigaction(WAKE_SIGNAL, &action, NULL);
 }
 
 /* --- all of them ------------------------------------------------------------------------------- */
 
-/* With the lock held: calls that no thread will run are nobody's. Their clients hear of it from the
- * kernel. */
-static void drop_queue(struct channel *channel)
+static int start_all(struct workers *workers, unsigned threads)
 {
-    struct call *call;
-
-    while ((call = dequeue(channel)))
-        call_drop(call);
-}
-
-/* Wakes whoever sleeps in a read until all have gone (the signal may come just before the read),
- * and waits for the answers that other threads are giving at this moment. */
-bool workers_stop(struct channel *channel, uint32_t timeout_ms)
-{
-    uint64_t until = now_ns() + timeout_ms * UINT64_C(1000000);
-
-    channel->stopping = true;
-    placement_end(channel->placement);
-    LOCKED(&channel->lock);
-    while ((channel->running || channel->calls) && now_ns() < until) {
-        struct timespec soon = deadline_in(5);
-
-        drop_queue(channel);
-        for (unsigned i = 0; i < channel->started; i++)
-            if (!channel->worker[i]->caller)
-                pthread_kill(channel->worker[i]->thread, WAKE_SIGNAL);
-        pthread_cond_broadcast(&channel->changed);
-        pthread_cond_timedwait(&channel->changed, &channel->lock, &soon);
-    }
-    return channel->running == 0 && channel->calls == 0;
-}
-
-void workers_free(struct channel *channel)
-{
-    for (unsigned i = 0; i < channel->started; i++) {
-        pthread_join(channel->worker[i]->thread, NULL);
-        request_room_free(&channel->worker[i]->room);
-        free(channel->worker[i]);
-    }
-    channel->started = 0;
-    request_room_free(&channel->room);
-}
-
-static int start_all(struct channel *channel, unsigned threads, bool caller)
-{
-    LOCKED(&channel->lock);
-    int rc = caller ? start_worker(channel, true) : 0;
+    LOCKED(&workers->queue.lock);
+    int rc = is_foreign(workers) ? 0 : start_worker(workers, CALLER);
 
     for (unsigned i = 0; i < threads && rc == 0; i++)
-        rc = start_worker(channel, false);
+        rc = start_worker(workers, READ_FIRST);
     return rc;
 }
 
-int workers_start(struct channel *channel, unsigned threads, bool caller)
+int workers_start(struct workers *workers, unsigned threads)
 {
     int rc;
 
-    install_wake();
-    rc = start_all(channel, threads, caller);
+    if (workers->pumped)
+        return request_room_init(&workers->room, workers->payload_max);
+    roster_prepare();
+    rc = start_all(workers, is_foreign(workers) ? 2 : threads);
     if (rc < 0) {
-        workers_stop(channel, UINT32_MAX);
-        workers_free(channel);
+        workers_stop(workers, UINT32_MAX);
+        workers_free(workers);
     }
     return rc;
 }

@@ -2,11 +2,14 @@
  *
  * All but emptying a file is decided here: the kernel, which holds the file meanwhile, knows what
  * becomes of its own pages, so it is not told (view_begin_own). */
+#include "view/fileextent.h"
+
 #include <errno.h>
 #include <linux/falloc.h>
 #include <unistd.h>
 
-#include "view/fileview.h"
+#include "channel/channel.h"
+#include "view/fileattr.h"
 
 static int reply_rc(fuse_req_t req, int rc)
 {
@@ -33,7 +36,7 @@ static void resize_to_nothing(fuse_req_t req, struct view_file *file,
         return;
     call_set_done_hook(call, resized);
     view_hold(file->view, HOLD_PAGES);
-    call_submit(call);
+    channel_submit(call);
 }
 
 void view_resize(fuse_req_t req, struct view_file *file, uint64_t size,

@@ -2,84 +2,26 @@
  *
  * The names are fixed: each store's file is there for as long as the server is. Removing one
  * empties it, which is what programs that lay out their files anew mean by it. */
+#include "view/fileops.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "memory/budget.h"
 #include "channel/channel.h"
-#include "view/fileview.h"
+#include "view/fileattr.h"
+#include "view/fileextent.h"
+#include "view/files.h"
+#include "view/greeting.h"
 #include "base/lock.h"
 
-#define BLOCK 4096u   /* bytes; what st_blksize and statfs tell */
-#define SECTOR 512u   /* bytes; what st_blocks counts */
 #define NAME_MOST 255u
 #define CHANGES_OWNER (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)
 #define CHANGES_TIMES                                                                              \
     (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)
 
 /* --- attributes ---------------------------------------------------------------------------------- */
-
-/* With the file's lock held: the store notes when it was changed last, by whatever way. */
-static void see_changes(struct view_file *file, const struct store_info *info)
-{
-    if (info->changes == file->seen)
-        return;
-    file->seen = info->changes;
-    file->modified.tv_sec = (time_t)(info->changed_ns / 1000000000u);
-    file->modified.tv_nsec = (long)(info->changed_ns % 1000000000u);
-    file->changed = file->modified;
-}
-
-static void stat_file(struct view_file *file, struct stat *st)
-{
-    struct store_info info;
-
-    store_get_info(file->store, &info);
-    st->st_mode = S_IFREG | file->view->mode;
-    st->st_size = (off_t)info.size;
-    st->st_blocks = (blkcnt_t)(info.regions * info.region_bytes / SECTOR);
-    LOCKED(&file->lock);
-    see_changes(file, &info);
-    st->st_atim = file->accessed;
-    st->st_mtim = file->modified;
-    st->st_ctim = file->changed;
-}
-
-int view_stat(struct fileview *view, fuse_ino_t ino, struct stat *st)
-{
-    struct view_file *file = view_find(view, ino);
-
-    *st = (struct stat){
-        .st_ino = ino,
-        .st_nlink = 1,
-        .st_uid = view->uid,
-        .st_gid = view->gid,
-        .st_blksize = BLOCK,
-        .st_atim = view->born,
-        .st_mtim = view->born,
-        .st_ctim = view->born,
-    };
-    if (file) {
-        stat_file(file, st);
-    } else if (ino == FUSE_ROOT_ID) {
-        st->st_mode = S_IFDIR | 0755;
-        st->st_nlink = 2;
-    } else if (ino == VIEW_TEXT && view->text_name) {
-        st->st_mode = S_IFREG | 0444;
-    } else {
-        return -ENOENT;
-    }
-    return 0;
-}
-
-int view_reply_stat(fuse_req_t req, fuse_ino_t ino)
-{
-    struct stat st;
-    int rc = view_stat(view_of(req), ino, &st);
-
-    return rc < 0 ? fuse_reply_err(req, -rc) : fuse_reply_attr(req, &st, 0);
-}
 
 static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -93,26 +35,6 @@ static bool changes_owner(const struct stat *now, const struct stat *want, int t
     return (to_set & FUSE_SET_ATTR_MODE && (now->st_mode ^ want->st_mode) & 07777) ||
            (to_set & FUSE_SET_ATTR_UID && now->st_uid != want->st_uid) ||
            (to_set & FUSE_SET_ATTR_GID && now->st_gid != want->st_gid);
-}
-
-static void set_times(struct view_file *file, const struct stat *want, int to_set)
-{
-    struct store_info info;
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    store_get_info(file->store, &info);
-    LOCKED(&file->lock);
-    see_changes(file, &info);
-    if (to_set & FUSE_SET_ATTR_ATIME_NOW)
-        file->accessed = now;
-    else if (to_set & FUSE_SET_ATTR_ATIME)
-        file->accessed = want->st_atim;
-    if (to_set & FUSE_SET_ATTR_MTIME_NOW)
-        file->modified = now;
-    else if (to_set & FUSE_SET_ATTR_MTIME)
-        file->modified = want->st_mtim;
-    file->changed = now;
 }
 
 static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *want, int to_set,
@@ -131,7 +53,7 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *want, int to
         view_resize(req, file, (uint64_t)want->st_size, fi); /* sets the times as well */
     } else {
         if (file && to_set & CHANGES_TIMES)
-            set_times(file, want, to_set);
+            view_set_times(file, want, to_set);
         view_reply_stat(req, ino);
     }
 }
@@ -140,11 +62,11 @@ static void on_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     const struct fileview *view = view_of(req);
     uint64_t most = budget_max(view->budget), used = budget_used(view->budget);
-    uint64_t left = used < most ? (most - used) / BLOCK : 0;
+    uint64_t left = used < most ? (most - used) / VIEW_BLOCK : 0;
     struct statvfs st = {
-        .f_bsize = BLOCK,
-        .f_frsize = BLOCK,
-        .f_blocks = most / BLOCK,
+        .f_bsize = VIEW_BLOCK,
+        .f_frsize = VIEW_BLOCK,
+        .f_blocks = most / VIEW_BLOCK,
         .f_bfree = left,
         .f_bavail = left,
         .f_files = view->n_files + (view->text_name ? 2 : 1),
@@ -258,7 +180,7 @@ static void on_unlink(fuse_req_t req, fuse_ino_t directory, const char *name)
         return;
     call_set_done_hook(call, removed);
     view_hold(view, HOLD_NAMES);
-    call_submit(call);
+    channel_submit(call);
 }
 
 static void on_create(fuse_req_t req, fuse_ino_t directory, const char *name, mode_t mode,
@@ -314,7 +236,7 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     if (!call)
         return;
     call_set_open_hook(call, view_opened);
-    call_submit(call);
+    channel_submit(call);
 }
 
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -325,7 +247,7 @@ static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     if (file)
         atomic_fetch_sub(&file->opens, 1);
     if (call)
-        call_submit(call);
+        channel_submit(call);
 }
 
 /* libfuse before 3.19 hands the command as a signed int. */
@@ -347,7 +269,7 @@ static void on_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
     call->arg = (uintptr_t)arg;
     call->ioctl_flags = flags;
     call->out_size = out_size;
-    call_submit(call);
+    channel_submit(call);
 }
 
 /* Not here: read and write (request.c); flush and fsync, for which ENOSYS tells the kernel once

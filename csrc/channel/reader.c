@@ -1,0 +1,87 @@
+/* reader: one request, waited for, received and answered. See worker.c for who does that, and when. */
+#include "channel/reader.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <time.h>
+
+#define FIRST_READER 1u /* of a data channel, whose first worker is the caller */
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t spin_ns(const struct workers *workers)
+{
+    int32_t asked = workers->spin_us;
+
+    return asked < 0 ? placement_spin_ns(workers->placement) : (uint64_t)asked * 1000;
+}
+
+/* Looks for the next request for a while before the worker goes to sleep for it, and lets others
+ * run that want to. */
+static void spin(const struct workers *workers, uint64_t length_ns)
+{
+    struct pollfd ready = {.fd = workers->fd, .events = POLLIN};
+    uint64_t until = now_ns() + length_ns;
+
+    while (poll(&ready, 1, 0) == 0 && now_ns() < until)
+        sched_yield();
+}
+
+void reader_decode(struct workers *workers, struct request_room *room, size_t length)
+{
+    struct fuse_buf message = {.size = length, .mem = room->message};
+
+    fuse_session_process_buf(workers->session, &message);
+}
+
+static void process(struct worker *worker, size_t length)
+{
+    struct workers *workers = worker->workers;
+
+    if (request_answer(&worker->room, workers->fd, workers->kind, length))
+        atomic_fetch_add_explicit(&worker->answered, 1, memory_order_relaxed);
+    else
+        reader_decode(workers, &worker->room, length);
+    /* Whatever it was: workers that starve must notice it also where nobody reads or writes. */
+    placement_see(workers->placement, worker->number, request_pid(&worker->room),
+                  request_closes(&worker->room));
+}
+
+bool reader_is_nothing(ssize_t length)
+{
+    return length == -EINTR || length == -EAGAIN || length == -ENOENT;
+}
+
+/* Placement's numbers are of readers: a data channel's first worker is none. */
+static void park(const struct worker *worker)
+{
+    struct workers *workers = worker->workers;
+
+    if (workers->kind != REQUEST_FOREIGN)
+        placement_park(workers->placement, worker->number - FIRST_READER);
+}
+
+int reader_turn(struct worker *worker, bool busy)
+{
+    struct workers *workers = worker->workers;
+    uint64_t spin_for = busy ? spin_ns(workers) : 0;
+    ssize_t length;
+
+    park(worker);
+    if (spin_for)
+        spin(workers, spin_for);
+    length = request_receive(&worker->room, workers->fd, workers->kind);
+    if (reader_is_nothing(length))
+        return 0;
+    if (length <= 0)
+        return length ? (int)length : -ENODEV;
+    process(worker, (size_t)length);
+    return 1;
+}

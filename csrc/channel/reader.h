@@ -1,0 +1,15 @@
+/* reader: one request, waited for, received and answered. See reader.c. */
+#ifndef READER_H
+#define READER_H
+
+#include "channel/roster.h"
+
+/* Takes the next request: 1; 0: there was none; or -errno: there will be none. `busy`: the one before
+ * was just now, so that it pays to look for the next awake. */
+int reader_turn(struct worker *worker, bool busy);
+/* A message that is not answered in C, to libfuse. */
+void reader_decode(struct workers *workers, struct request_room *room, size_t length);
+/* What was received is a signal, or a request that was withdrawn. */
+bool reader_is_nothing(ssize_t length);
+
+#endif

@@ -1,0 +1,67 @@
+/* roster: the threads of a channel, what they share, and who is there by number. See roster.c. */
+#ifndef ROSTER_H
+#define ROSTER_H
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "channel/queue.h"
+#include "channel/request.h"
+#include "placement/placement.h"
+
+#define THREADS_MAX 4096u /* of a channel: clients that wait in handlers, each on a thread */
+
+struct workers;
+struct worker {
+    struct workers *workers;
+    struct worker *next; /* in `gone` */
+    pthread_t thread;
+    unsigned number;
+    struct request_room room; /* of those that receive */
+    _Atomic uint64_t answered;
+};
+
+struct roster {
+    struct worker *worker[THREADS_MAX]; /* NULL: the number is free */
+    struct worker *gone;                /* ended early, to be joined */
+    unsigned running;
+    unsigned free_from; /* no number below it is free */
+};
+
+struct workers {
+    struct upcalls *upcalls;
+    struct fuse_session *session;
+    int fd;
+    enum request_kind kind; /* which requests are answered in C */
+    size_t payload_max;     /* largest WRITE, bytes */
+    bool pumped;            /* no threads, but who calls workers_pump */
+    int32_t spin_us;        /* as in struct channel_options */
+    struct placement *placement;
+    /* The session gives no more requests: once, on the thread that finds out, without the lock. */
+    void (*on_end)(struct workers *workers, int error);
+
+    _Atomic bool stopping;
+    struct queue queue; /* its lock guards all below too */
+    struct request_room room; /* of who pumps */
+    struct roster roster;
+    unsigned reading; /* threads that take requests */
+    bool ended, watching;
+};
+
+/* Starts a thread with the lowest free number: 0, or -errno. `payload_max`: 0: it receives nothing. */
+int roster_start(struct roster *roster, struct workers *workers, size_t payload_max,
+                 void *(*main)(void *worker));
+/* The thread of `worker` is about to end early: its number is free. It is freed by others. */
+void roster_leave(struct roster *roster, struct worker *worker);
+/* Before the first thread, and on each thread that receives. */
+void roster_prepare(void);
+void roster_be_wakeable(void);
+uint64_t workers_answered(struct workers *workers);
+/* False: some were still in an upcall after `timeout_ms`. */
+bool workers_stop(struct workers *workers, uint32_t timeout_ms);
+void workers_free(struct workers *workers); /* after they have stopped */
+
+#endif

@@ -1,0 +1,20 @@
+/* worker: the threads of a channel. See worker.c. */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <stdbool.h>
+
+#include "channel/roster.h"
+
+/* The fields before `stopping` are set; `threads` of them read. 0, or -errno and none runs. */
+int workers_start(struct workers *workers, unsigned threads);
+/* A call that a worker (or who pumps) has just made is run, or waits. */
+void workers_run(struct workers *workers, struct call *call);
+void workers_tell(struct workers *workers, struct call *call); /* the same for one without a request */
+int workers_pump(struct workers *workers); /* as channel_pump */
+/* The handler on this thread waits, and goes on; nothing on a thread that runs no call. */
+void workers_pause(struct workers *workers);
+void workers_resume(struct workers *workers);
+bool workers_is_caller(struct workers *workers); /* on the thread that runs its calls? */
+
+#endif

@@ -1,0 +1,98 @@
+/* greeting: what INIT and open replies say that libfuse cannot: it is put into them on their way out.
+ *
+ * From Linux 6.6 on (protocol 7.39) files are opened for direct I/O and can be mapped all the same, if
+ * the INIT reply asks for FUSE_DIRECT_IO_ALLOW_MMAP, of which libfuse before 3.17 knows nothing. */
+#include "view/greeting.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <stddef.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "channel/channel.h"
+
+#define BACKGROUND_MAX 64u            /* readahead, asynchronous I/O and write-back at once */
+
+/* linux/fuse.h has these since 6.2 and 6.6; Debian 12's is of 6.1. */
+#define OPEN_PARALLEL_DIRECT_WRITES (1u << 6)
+#define INIT_DIRECT_IO_ALLOW_MMAP_HIGH (1u << (36 - 32)) /* of flags2 */
+#define MINOR_DIRECT_IO_ALLOW_MMAP 39u
+
+/* What is to be added to the open reply that this thread sends next. */
+static _Thread_local uint32_t more_open_flags;
+
+void view_init(void *userdata, struct fuse_conn_info *conn)
+{
+    struct fileview *view = channel_arg(userdata);
+
+    conn->max_write = VIEW_PAYLOAD_MAX;
+    conn->max_background = BACKGROUND_MAX;
+    conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
+    /* Truncation by open comes as SETATTR, like any other. */
+    conn->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_SPLICE_READ |
+                              FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+                              FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA);
+    /* A new time or size alone drops no pages: we tell which are stale. */
+    conn->want |= conn->capable & (FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_ASYNC_DIO |
+                                   FUSE_CAP_PARALLEL_DIROPS);
+    view->mmap_direct = conn->proto_minor >= MINOR_DIRECT_IO_ALLOW_MMAP;
+    atomic_store(&view->greeting, true);
+}
+
+static void amend_init(const struct fileview *view, const struct iovec *iov, int count)
+{
+    struct fuse_init_out *out;
+
+    if (!view->mmap_direct || count < 2 ||
+        iov[1].iov_len < offsetof(struct fuse_init_out, flags2) + sizeof(out->flags2))
+        return;
+    out = iov[1].iov_base;
+    out->flags |= FUSE_INIT_EXT;
+    out->flags2 |= INIT_DIRECT_IO_ALLOW_MMAP_HIGH;
+}
+
+static void amend_open(const struct iovec *iov, int count)
+{
+    if (count == 2 && iov[1].iov_len == sizeof(struct fuse_open_out))
+        ((struct fuse_open_out *)iov[1].iov_base)->open_flags |= more_open_flags;
+    more_open_flags = 0;
+}
+
+void view_opened(struct call *call, struct fuse_file_info *fi)
+{
+    struct fileview *view = view_of(call_request(call));
+    struct view_file *file = view_find(view, call->node);
+
+    /* The text has no size before it is made: as in /proc, it is read to its end. */
+    fi->direct_io = !file || view->mmap_direct;
+    if (!file)
+        return;
+    atomic_fetch_add(&file->opens, 1);
+    if (view->mmap_direct)
+        more_open_flags = OPEN_PARALLEL_DIRECT_WRITES;
+}
+
+static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+    struct fileview *view = channel_arg(userdata);
+    bool greeting = atomic_load(&view->greeting) && atomic_exchange(&view->greeting, false);
+    ssize_t sent;
+
+    if (greeting)
+        amend_init(view, iov, count);
+    if (more_open_flags)
+        amend_open(iov, count);
+    sent = writev(fd, iov, count);
+    if (greeting)
+        channel_set_ready(view->channel, sent < 0 ? -errno : 0);
+    return sent;
+}
+
+static ssize_t io_read(int fd, void *data, size_t size, void *userdata)
+{
+    (void)userdata;
+    return read(fd, data, size);
+}
+
+const struct fuse_custom_io view_io = {.writev = io_writev, .read = io_read};
