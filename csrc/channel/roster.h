@@ -47,7 +47,7 @@ struct workers {
     struct queue queue; /* its lock guards all below too */
     struct request_room room; /* of who pumps */
     struct roster roster;
-    unsigned reading; /* threads that take requests */
+    _Atomic unsigned reading; /* threads that take requests */
     bool ended, watching;
 };
 
