@@ -48,6 +48,7 @@ struct workers {
     struct request_room room; /* of who pumps */
     struct roster roster;
     _Atomic unsigned reading; /* threads that take requests */
+    unsigned starting; /* threads made for calls that wait, and not there yet */
     bool ended, watching;
 };
 

@@ -40,7 +40,7 @@ static bool is_foreign(const struct workers *workers)
 /* With the lock held: makes threads for calls that have turns, where nobody else will run them. */
 static void relieve(struct workers *workers)
 {
-    for (unsigned due = queue_due(&workers->queue); due > 0; due--)
+    while (workers->starting < queue_due(&workers->queue))
         if (start_worker(workers, RUN_FIRST) < 0)
             return;
 }
@@ -127,6 +127,7 @@ void workers_resume(struct workers *workers)
         return;
     LOCKED(&workers->queue.lock);
     queue_resume(&workers->queue);
+    relieve(workers); /* calls had to stand back */
 }
 
 /* A data channel has one such thread, which is its first. */
@@ -320,6 +321,7 @@ static void *runner_main(void *arg)
 
     {
         LOCKED(&workers->queue.lock);
+        workers->starting--;
         call = queue_next(&workers->queue);
         if (!call)
             workers->reading++;
@@ -345,6 +347,8 @@ static int start_worker(struct workers *workers, enum start how)
     rc = roster_start(&workers->roster, workers, receives ? workers->payload_max : 0, main[how]);
     if (rc == 0 && how == READ_FIRST)
         workers->reading++;
+    if (rc == 0 && how == RUN_FIRST)
+        workers->starting++;
     return rc;
 }
 

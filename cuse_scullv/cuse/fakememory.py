@@ -49,7 +49,9 @@ class ClientMemory:
         area[offset : offset + len(data)] = data
 
     def _find(self, address: int, length: int) -> tuple[bytearray, int]:
-        for base, area in list(self._areas.items()):  # another client may alloc meanwhile
+        with self._lock:  # another client may alloc meanwhile
+            areas = list(self._areas.items())
+        for base, area in areas:
             if base <= address and address + length <= base + len(area):
                 return area, address - base
         raise oserror(errno.EFAULT)
