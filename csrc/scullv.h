@@ -78,7 +78,8 @@ enum call_kind {
     CALL_REMOVE,  /* file view: the file `open` (an inode number) is unlinked */
     CALL_INTERRUPT, /* the client of call `id` got a signal; nothing to reply */
     CALL_HANGUP,  /* the channel ended by itself; nothing to reply */
-    CALL_CROWDED  /* calls wait, and all threads are in handlers that wait; nothing to reply */
+    CALL_CROWDED, /* calls wait, and all threads are in handlers that wait; nothing to reply */
+    CALL_REFUSED  /* cmd, size: the first message that was none; nothing to reply */
 };
 struct call {
     uint64_t id;   /* of this call in its channel; never 0 */
@@ -94,9 +95,9 @@ struct call {
     int32_t pid;
     uint32_t uid, gid;
 };
-/* The upcall. `owner` is what the channel was opened with. Every call but INTERRUPT, HANGUP and
- * CROWDED is answered exactly once by a call_reply_*, from any thread, during the upcall or later;
- * answering takes the call back. Those three end with the upcall. */
+/* The upcall. `owner` is what the channel was opened with. Every call is answered
+ * exactly once by a call_reply_*, from any thread, during the upcall or later, and answering takes it
+ * back; but for INTERRUPT, HANGUP, CROWDED and REFUSED, which end with the upcall. */
 SCULLV_PYTHON void python_call(void *owner, struct call *call);
 
 /* 0: the client has its answer (or is gone, which is no error either). */
@@ -116,11 +117,18 @@ int call_reply_poll(struct call *call, unsigned events);
 int call_notify_poll(uint64_t poll); /* wakes who polls */
 void call_drop_poll(uint64_t poll);
 
+/* The handler of the call that this thread runs begins to wait for another: it is not one of the
+ * channel's `callers` until call_resume, which returns when there is a turn for it. Nothing on other
+ * threads. Thousands of handlers may wait so. Where handlers block in something else, and nothing is
+ * answered for 50 ms while calls wait, more of them run, up to 1024. */
+void call_pause(void);
+void call_resume(void);
+
 /* --- channel.c: workers on a channel ---------------------------------------------------------- */
 enum placement_policy { PLACEMENT_NONE, PLACEMENT_FOLLOW, PLACEMENT_LIST };
 struct channel_options {
     uint32_t threads;   /* that answer READ and WRITE in C; >= 1 */
-    uint32_t callers;   /* calls that run in Python at once, but see channel_pause; >= 1 */
+    uint32_t callers;   /* calls that run in Python at once, but see call_pause; >= 1 */
     int32_t placement;  /* enum placement_policy */
     uint32_t cpus;      /* of `cpu` in use, with PLACEMENT_LIST */
     uint16_t cpu[64];
@@ -137,12 +145,6 @@ uint64_t channel_requests(struct channel *channel); /* READ and WRITE answered i
 /* Of a channel that is pumped: takes one request, if there is one, and runs its call on this thread.
  * 1; 0: there was none; -ENODEV: the channel has ended. */
 int channel_pump(struct channel *channel);
-/* The handler on this thread begins to wait for another: it is not one of the `callers` until
- * channel_resume, which returns when there is a turn for it. Nothing on threads that run no call. Any
- * number of handlers may wait so, up to thousands. Where handlers block in something else, and nothing is answered for
- * 50 ms while calls wait, more of them run, up to 1024. */
-void channel_pause(struct channel *channel);
-void channel_resume(struct channel *channel);
 
 /* --- cuse.c: a channel that is a character device --------------------------------------------- */
 struct cuse_setup {

@@ -194,6 +194,14 @@ class FileView:
         """Answers a call, on the view's one thread for calls."""
         if call.kind == lib.CALL_HANGUP:
             self._hung_up()
+        elif call.kind == lib.CALL_REFUSED:
+            logger.warning(
+                "%s: refused a message of opcode %d and %d bytes, which is none; further ones are"
+                " only counted",
+                self.directory,
+                call.cmd,
+                call.size,
+            )
         elif call.kind in (lib.CALL_RESIZE, lib.CALL_REMOVE):
             lib.call_reply_error(call, self._empty(call.node))
         else:

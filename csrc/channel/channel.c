@@ -163,16 +163,6 @@ int channel_pump(struct channel *channel)
     return workers_pump(&channel->workers);
 }
 
-void channel_pause(struct channel *channel)
-{
-    workers_pause(&channel->workers);
-}
-
-void channel_resume(struct channel *channel)
-{
-    workers_resume(&channel->workers);
-}
-
 uint64_t channel_requests(struct channel *channel)
 {
     return workers_answered(&channel->workers);

@@ -6,6 +6,8 @@
 #include <sched.h>
 #include <time.h>
 
+#include "channel/door.h"
+
 #define FIRST_READER 1u /* of a data channel, whose first worker is the caller */
 
 static uint64_t now_ns(void)
@@ -34,21 +36,58 @@ static void spin(const struct workers *workers, uint64_t length_ns)
         sched_yield();
 }
 
-void reader_decode(struct workers *workers, struct request_room *room, size_t length)
+static void refuse(struct workers *workers, struct request_room *room, size_t length, int error)
+{
+    uint64_t before = atomic_fetch_add_explicit(&workers->refused, 1, memory_order_relaxed);
+    struct call *call = before ? NULL : call_new_bare(CALL_REFUSED);
+
+    request_refuse(room, workers->fd, length, error);
+    if (!call)
+        return;
+    call->size = length;
+    call->cmd = request_opcode(room);
+    workers->tell(workers, call);
+}
+
+/* Whether the message is one: what is none is refused. */
+static bool admit(struct workers *workers, struct request_room *room, size_t length)
+{
+    enum door_side side = workers->kind == REQUEST_FILE ? DOOR_FUSE : DOOR_CUSE;
+    int rc = door_check(room->message, length, side);
+
+    if (rc < 0)
+        refuse(workers, room, length, rc);
+    return rc == 0;
+}
+
+/* Of a message that was admitted, and lies whole in the room. */
+static void decode(struct workers *workers, struct request_room *room, size_t length)
 {
     struct fuse_buf message = {.size = length, .mem = room->message};
+    int rc = door_check_names(room->message, length);
 
-    fuse_session_process_buf(workers->session, &message);
+    if (rc < 0)
+        refuse(workers, room, length, rc);
+    else
+        fuse_session_process_buf(workers->session, &message);
+}
+
+void reader_decode(struct workers *workers, struct request_room *room, size_t length)
+{
+    if (admit(workers, room, length))
+        decode(workers, room, length);
 }
 
 static void process(struct worker *worker, size_t length)
 {
     struct workers *workers = worker->workers;
 
+    if (!admit(workers, &worker->room, length))
+        return;
     if (request_answer(&worker->room, workers->fd, workers->kind, length))
         atomic_fetch_add_explicit(&worker->answered, 1, memory_order_relaxed);
     else
-        reader_decode(workers, &worker->room, length);
+        decode(workers, &worker->room, length);
     /* Whatever it was: workers that starve must notice it also where nobody reads or writes. */
     placement_see(workers->placement, worker->number, request_pid(&worker->room),
                   request_closes(&worker->room));

@@ -11,12 +11,14 @@
  * expected; the first write that does not adopt ends the expectation. */
 #include "channel/request.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/fuse.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "channel/door.h"
 #include "store/handle.h"
 
 #define PAGE ((size_t)4096)
@@ -101,11 +103,7 @@ ssize_t request_receive(struct request_room *room, int fd, enum request_kind kin
         length = readv(fd, iov, n);
     else /* the body follows the headers */
         length = read(fd, room->message, REQUEST_HEAD + room->payload_max);
-    if (length < 0)
-        return -errno;
-    if (length > 0 && (size_t)length < sizeof(struct fuse_in_header))
-        return -EPROTO;
-    return length;
+    return length < 0 ? -errno : length;
 }
 
 /* Puts the part of the payload that lies in spares where the kernel would have put it. */
@@ -261,10 +259,7 @@ static void answer_write(struct request_room *room, int fd, enum request_kind ki
     unsigned n = 0;
     ssize_t done;
 
-    if (in->size != payload) {
-        reply_error(room, fd, -EPROTO);
-        return;
-    }
+    assert(in->size == payload); /* door.c */
     for (; spares && n < spares->count; n++)
         src[n] = (struct iovec){arena_address(spares->arena, spares->region[n]),
                                 arena_region_bytes(spares->arena)};
@@ -305,6 +300,18 @@ bool request_answer(struct request_room *room, int fd, enum request_kind kind, s
     gather(room, payload);
     /* No request of a store lasts: whoever was interrupted has the answer by now. */
     return in->opcode == FUSE_INTERRUPT;
+}
+
+void request_refuse(const struct request_room *room, int fd, size_t length, int error)
+{
+    if (length >= sizeof(struct fuse_in_header) && header(room)->unique &&
+        door_is_answered(room->message))
+        reply_error(room, fd, error);
+}
+
+uint32_t request_opcode(const struct request_room *room)
+{
+    return header(room)->opcode;
 }
 
 uint32_t request_pid(const struct request_room *room)

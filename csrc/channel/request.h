@@ -30,8 +30,12 @@ void request_room_free(struct request_room *room);
 
 /* Receives one message: its length, or -errno. 0: the peer closed. */
 ssize_t request_receive(struct request_room *room, int fd, enum request_kind kind);
-/* Answers it in C: true. False: it is libfuse's, and lies whole in room->message. */
+/* Of a message that the door let in (door.c): answers it in C: true. False: it is libfuse's, and lies
+ * whole in room->message. */
 bool request_answer(struct request_room *room, int fd, enum request_kind kind, size_t length);
+/* Answers a message of `length` bytes with an error, if that can be done and is waited for. */
+void request_refuse(const struct request_room *room, int fd, size_t length, int error);
+uint32_t request_opcode(const struct request_room *room);
 uint32_t request_pid(const struct request_room *room); /* the calling thread */
 bool request_closes(const struct request_room *room);  /* an open file's last descriptor */
 

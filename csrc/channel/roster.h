@@ -42,8 +42,11 @@ struct workers {
     struct placement *placement;
     /* The session gives no more requests: once, on the thread that finds out, without the lock. */
     void (*on_end)(struct workers *workers, int error);
+    /* Has a call without a request run, on a thread that may. */
+    void (*tell)(struct workers *workers, struct call *call);
 
     _Atomic bool stopping;
+    _Atomic uint64_t refused; /* messages, at the door */
     struct queue queue; /* its lock guards all below too */
     struct request_room room; /* of who pumps */
     struct roster roster;

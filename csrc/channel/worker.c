@@ -28,7 +28,7 @@ enum start { READ_FIRST, RUN_FIRST, CALLER, WATCHER };
 static int start_worker(struct workers *workers, enum start how);
 
 /* The turn of the call that this thread runs. */
-static _Thread_local const struct workers *turn;
+static _Thread_local struct workers *turn;
 
 static bool is_foreign(const struct workers *workers)
 {
@@ -112,18 +112,22 @@ void workers_tell(struct workers *workers, struct call *call)
     call_run(workers->upcalls, call);
 }
 
-void workers_pause(struct workers *workers)
+void call_pause(void)
 {
-    if (turn != workers)
+    struct workers *workers = turn;
+
+    if (!workers)
         return;
     LOCKED(&workers->queue.lock);
     queue_pause(&workers->queue);
     relieve(workers);
 }
 
-void workers_resume(struct workers *workers)
+void call_resume(void)
 {
-    if (turn != workers)
+    struct workers *workers = turn;
+
+    if (!workers)
         return;
     LOCKED(&workers->queue.lock);
     queue_resume(&workers->queue);
@@ -368,6 +372,7 @@ int workers_start(struct workers *workers, unsigned threads)
 {
     int rc;
 
+    workers->tell = workers_tell;
     if (workers->pumped)
         return request_room_init(&workers->room, workers->payload_max);
     roster_prepare();

@@ -12,9 +12,6 @@ int workers_start(struct workers *workers, unsigned threads);
 void workers_run(struct workers *workers, struct call *call);
 void workers_tell(struct workers *workers, struct call *call); /* the same for one without a request */
 int workers_pump(struct workers *workers); /* as channel_pump */
-/* The handler on this thread waits, and goes on; nothing on a thread that runs no call. */
-void workers_pause(struct workers *workers);
-void workers_resume(struct workers *workers);
 bool workers_is_caller(struct workers *workers); /* on the thread that runs its calls? */
 
 #endif

@@ -266,8 +266,10 @@ void warm_hurry(const struct budget *budget, uint64_t bytes)
 {
     LOCKED(&lock);
     for (struct watched *watched = list; watched && bytes > 0; watched = watched->next) {
-        uint64_t given = arena_budget(watched->arena) == budget ? warm_yield(watched->arena, bytes) : 0;
+        uint64_t given = 0;
 
+        if (arena_budget(watched->arena) == budget)
+            given = warm_yield(watched->arena, bytes);
         bytes -= given < bytes ? given : bytes;
     }
 }

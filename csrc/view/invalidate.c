@@ -65,7 +65,8 @@ static void *invalidate_main(void *arg)
 /* With the lock held: whether the thread may be waiting for an answer to such a call. */
 static bool is_held_up(const struct invalidator *invalidator)
 {
-    return invalidator->held[HOLD_PAGES] || (invalidator->held[HOLD_NAMES] && invalidator->copy.look);
+    return invalidator->held[HOLD_PAGES] ||
+           (invalidator->held[HOLD_NAMES] && invalidator->copy.look);
 }
 
 /* With the lock held. False: the thread is held up. */

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, TypeVar
 
-from .request import current
+from .request import current, pausing
 
 T = TypeVar("T")
 
@@ -72,7 +72,8 @@ class Condition:
                 request.waiter = waiter
                 if request.cancelled:
                     waiter.wake()
-            woken = waiter.sleep(timeout)
+            with pausing(request):
+                woken = waiter.sleep(timeout)
         finally:
             if request is not None:
                 request.waiter = None

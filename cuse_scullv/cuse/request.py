@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
+
+from cuse_scullv._native import lib
 
 if TYPE_CHECKING:
     from cuse_scullv._native import Call
@@ -85,3 +88,22 @@ class Request:
 
 
 current: ContextVar[Request | None] = ContextVar("cuse_request", default=None)
+
+
+@contextlib.contextmanager
+def pausing(request: Request | None) -> Iterator[None]:
+    """A handler waits within: it does not count as running, so that it holds nobody up.
+
+    Not with a lock held that others need to end: going on may take a moment."""
+    worker = request.worker if request is not None else None
+    if worker is not None:
+        worker.pause()
+    else:
+        lib.call_pause()
+    try:
+        yield
+    finally:
+        if worker is not None:
+            worker.resume()
+        else:
+            lib.call_resume()

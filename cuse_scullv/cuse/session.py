@@ -16,7 +16,7 @@ import errno
 import inspect
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from types import SimpleNamespace
@@ -64,7 +64,7 @@ class Session(Answers):
         """Calls come on the handlers' loop, whose thread takes them from the channel."""
         self._deadlines: Deadlines | None = None
         if device.timeout is not None:
-            self._pool = Pool(callers)
+            self._pool = Pool(callers, self.warn_crowded)
             self._deadlines = Deadlines(device.timeout, self.pending, self.expire)
         self._bind()
         device._session = self
@@ -89,6 +89,8 @@ class Session(Answers):
             lib.CALL_POLL: self._on_poll,
             lib.CALL_INTERRUPT: self._on_interrupt,
             lib.CALL_HANGUP: self._on_hangup,
+            lib.CALL_CROWDED: self._on_crowded,
+            lib.CALL_REFUSED: self._on_refused,
         }
         self._kinds = [kinds.get(kind, self._on_unknown) for kind in range(max(kinds) + 1)]
 
@@ -253,6 +255,28 @@ class Session(Answers):
 
     def _on_hangup(self, call: Call) -> None:
         self._on_end()
+
+    def _on_crowded(self, call: Call) -> None:
+        self.warn_crowded()
+
+    def warn_crowded(self) -> None:
+        """Requests wait, and no more handlers may run beside those that do not end."""
+        counts = Counter(request.handler for request in list(self.pending.values()))
+        logger.warning(
+            "%s: too many handlers block, so requests wait: %s; wait in cuse.Condition or"
+            " cuse.sleep, or write them as async def",
+            self.device.name,
+            ", ".join(f"{count} in {name}()" for name, count in counts.most_common()),
+        )
+
+    def _on_refused(self, call: Call) -> None:
+        logger.warning(
+            "%s: refused a message of opcode %d and %d bytes, which is none; further ones are only"
+            " counted",
+            self.device.name,
+            call.cmd,
+            call.size,
+        )
 
     def _on_unknown(self, call: Call) -> None:
         lib.call_reply_error(call, errno.ENOSYS)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cuse_scullv._native import CData
 
 _CPUS_MAX = 64  # of struct channel_options
-_CALLERS_MAX = 63  # WORKERS_MAX of posts.h less the thread that goes on reading
+_CALLERS_MAX = 1024  # QUEUE_RUNNING_MAX of csrc/channel/queue.h
 _RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _POLICIES = {"none": lib.PLACEMENT_NONE, "follow": lib.PLACEMENT_FOLLOW}
 
@@ -38,8 +38,9 @@ class Workers:
     """Microseconds that a thread looks for the next request before it goes to sleep; 0: never;
     None: a short while, where that is found to be faster ("follow" only)."""
     callers: int = 16
-    """Handlers in `def` that run at once. Each that blocks takes one of them; further requests
-    wait. `async def` handlers are not counted."""
+    """Handlers in `def` that run at once. One that waits in `Condition` or `sleep` is not running,
+    and holds nobody up. While one blocks in something else for long, others run in its place, up
+    to 1024. `async def` handlers are not counted."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.threads <= 63:
