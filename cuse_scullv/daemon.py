@@ -18,8 +18,7 @@ from cuse_scullv import cuse
 from cuse_scullv.device import MemDevice, ScullDevice, Shared
 from cuse_scullv.memory import default_limit
 from cuse_scullv.params import Params
-
-DEV = Path("/dev")
+from cuse_scullv.registry import DEV
 
 
 class ServeError(Exception):
@@ -63,6 +62,13 @@ class Settings:
         if self.devices == 1:
             return [self.name]
         return [f"{self.name}{number}" for number in range(self.devices)]
+
+    @property
+    def places(self) -> list[Path]:
+        """Where clients find all this: the nodes, and the directory of files."""
+        nodes = {DEV / name: None for name in (self.name, *self.names)} if self.node else {}
+        files = [Path(os.path.realpath(self.files))] if self.files is not None else []
+        return [*nodes, *files]
 
 
 def make_devices(settings: Settings) -> list[ScullDevice]:

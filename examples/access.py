@@ -57,4 +57,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="access", help="of the node, below /dev")
     parser.add_argument("--policy", choices=("single", "uid", "wuid", "priv"), default="single")
-    cuse.serve(Access(**vars(parser.parse_args())))
+    parser.add_argument("--daemon", action="store_true", help="return when the node is there")
+    asked = parser.parse_args()
+    cuse.serve(Access(asked.name, asked.policy), daemon=asked.daemon)

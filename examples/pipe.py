@@ -54,4 +54,6 @@ class Pipe(cuse.Device):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="pipe", help="of the node, below /dev")
-    cuse.serve(Pipe(parser.parse_args().name), workers=cuse.Workers(callers=63))
+    parser.add_argument("--daemon", action="store_true", help="return when the node is there")
+    asked = parser.parse_args()
+    cuse.serve(Pipe(asked.name), daemon=asked.daemon)

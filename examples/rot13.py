@@ -35,4 +35,6 @@ class Rot13(cuse.Device):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="rot13", help="of the node, below /dev")
-    cuse.serve(Rot13(parser.parse_args().name))
+    parser.add_argument("--daemon", action="store_true", help="return when the node is there")
+    asked = parser.parse_args()
+    cuse.serve(Rot13(asked.name), daemon=asked.daemon)

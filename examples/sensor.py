@@ -57,4 +57,6 @@ class Sensor(cuse.Device):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="sensor", help="of the node, below /dev")
-    cuse.serve(Sensor(parser.parse_args().name, mode=0o666))
+    parser.add_argument("--daemon", action="store_true", help="return when the node is there")
+    asked = parser.parse_args()
+    cuse.serve(Sensor(asked.name, mode=0o666), daemon=asked.daemon)

@@ -57,4 +57,6 @@ class SerialEcho(cuse.Device):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="ttyECHO", help="of the node, below /dev")
-    cuse.serve(SerialEcho(parser.parse_args().name, mode=0o666, unrestricted=True))
+    parser.add_argument("--daemon", action="store_true", help="return when the node is there")
+    asked = parser.parse_args()
+    cuse.serve(SerialEcho(asked.name, mode=0o666, unrestricted=True), daemon=asked.daemon)

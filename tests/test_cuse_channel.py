@@ -317,7 +317,7 @@ def test_placements_that_cannot_be_are_refused(text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"threads": 0}, {"threads": 64}, {"callers": 0}, {"callers": 64}, {"spin_us": -1}]
+    "wrong", [{"threads": 0}, {"threads": 64}, {"callers": 0}, {"callers": 1025}, {"spin_us": -1}]
 )
 def test_numbers_of_workers_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError):

@@ -1,4 +1,4 @@
-"""The sessions in the documentation are typed, and show what they say they show.
+"""The sessions in the documentation are pasted into a shell, and show what they say they show.
 
 A fence ```console guest is typed where the kernel has CUSE, ```console host wherever a file view
 can be mounted. Lines that begin with `# ` are typed, as root, `> ` goes on with such a line; what
@@ -8,13 +8,12 @@ of one page and kind are one session, in an empty directory.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,61 +65,28 @@ def commands(body: str) -> Iterator[Command]:
         yield current
 
 
-class Shell:
-    """A shell that is typed at."""
-
-    def __init__(self, directory: Path) -> None:
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        self._text = ""
-        self._changed = threading.Condition()
-        self._process = subprocess.Popen(
-            ["bash", "--norc"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-            env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"},
-            text=True,
-            start_new_session=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with self._changed:
-                self._text += line
-                self._changed.notify_all()
-
-    def type(self, command: Command) -> str:
-        """What appears; waits for what must, as a command in the background may be slow."""
-        assert self._process.stdin is not None
-        with self._changed:
-            self._text = ""
-        self._process.stdin.write(f"{command.typed}\necho '{MARKER}'\n")
-        self._process.stdin.flush()
-        deadline = time.monotonic() + COMMAND_S
-        background = command.typed.endswith("&")
-        with self._changed:
-            while not self._is_done(command, background):
-                if not self._changed.wait(max(deadline - time.monotonic(), 0)):
-                    break
-            return self._text.replace(f"{MARKER}\n", "")
-
-    def _is_done(self, command: Command, background: bool) -> bool:
-        if f"{MARKER}\n" not in self._text:
-            return False
-        appeared = self._text.replace(f"{MARKER}\n", "")
-        return not background or command.pattern.fullmatch(appeared) is not None
-
-    def close(self) -> None:
-        """Ends the shell and all that was started from it."""
-        os.killpg(self._process.pid, signal.SIGTERM)
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(COMMAND_S)
-        self._reader.join(COMMAND_S)  # all of them have let go of the output
+def paste(session: list[Command], directory: Path) -> list[str]:
+    """What appears after each command of a session that is pasted as a whole into a shell. All
+    of it is there to be read at once: a command that reads its input would swallow the rest, and
+    one that is not ready when it returns fails those that follow."""
+    text = "".join(f"{command.typed}\necho '{MARKER}'\n" for command in session)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    shell = subprocess.Popen(
+        ["bash", "--norc"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=directory,
+        env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"},
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        appeared, _ = shell.communicate(text, COMMAND_S * len(session))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGTERM)
+    return appeared.split(f"{MARKER}\n")[:-1]
 
 
 def sessions(kind: str) -> list[Path]:
@@ -133,33 +99,30 @@ def fences(page: Path, kind: str) -> list[str]:
     return [found["body"] for found in FENCE.finditer(text) if found["kind"].strip() == kind]
 
 
-def type_all(page: Path, kind: str, directory: Path) -> None:
-    shell = Shell(directory)
-    try:
-        for body in fences(page, kind):
-            for command in commands(body):
-                appeared = shell.type(command)
-                assert command.pattern.fullmatch(appeared), (
-                    f"{page.name}: # {command.typed}\nexpected:\n"
-                    + "\n".join(command.expected)
-                    + f"\nappeared:\n{appeared}"
-                )
-    finally:
-        shell.close()
+def paste_all(page: Path, kind: str, directory: Path) -> None:
+    session = [command for body in fences(page, kind) for command in commands(body)]
+    appeared = paste(session, directory)
+    for command, text in zip(session, appeared, strict=False):
+        assert command.pattern.fullmatch(text), (
+            f"{page.name}: # {command.typed}\nexpected:\n"
+            + "\n".join(command.expected)
+            + f"\nappeared:\n{text}"
+        )
+    assert len(appeared) == len(session)
 
 
 @pytest.mark.real
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", sessions("guest"), ids=lambda page: page.name)
 def test_sessions_with_a_node_are_as_shown(page: Path, tmp_path: Path) -> None:
-    type_all(page, "guest", tmp_path)
+    paste_all(page, "guest", tmp_path)
 
 
 @pytest.mark.mount
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", sessions("host"), ids=lambda page: page.name)
 def test_sessions_with_a_file_view_are_as_shown(page: Path, tmp_path: Path) -> None:
-    type_all(page, "host", tmp_path)
+    paste_all(page, "host", tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -19,6 +19,7 @@ PROGRAM = "cuse-scullv"
 USAGE_ERROR = 2
 COMMANDS = (
     "serve",
+    "stop",
     "get",
     "set",
     "reset",

@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
+
+from cuse_scullv.background import detach
+from cuse_scullv.registry import registered
 
 from .channel import Channel
 from .device import Device
@@ -20,19 +24,30 @@ def serve(
     *devices: Device,
     workers: Workers | None = None,
     on_ready: Callable[[], None] | None = None,
+    daemon: bool = False,
 ) -> None:
-    """Serves `devices` until SIGINT or SIGTERM, then ends them all. For the main thread.
+    """Serves `devices` until SIGINT, SIGTERM or `cuse-scullv stop NAME`, then ends them all. For
+    the main thread.
 
-    `on_ready` is called when every node can be opened. DeviceError if one cannot be served (none
-    is then), or ended by itself."""
+    `on_ready` is called when every node can be opened; unless given, a line on stderr says so.
+    With `daemon` the program returns then, with status 0, and this serves on in the background:
+    it must have made no thread. DeviceError if a device cannot be served (none is then), or ended
+    by itself."""
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("serve() needs the main thread, for its signals; elsewhere use Channel")
+    background = detach() if daemon else None
     with _wakeup() as (read_fd, wake), ExitStack() as stack:
         channels = [
             stack.enter_context(Channel(device, workers=workers, on_end=wake)) for device in devices
         ]
+        places = [channel.path for channel in channels if channel.path is not None]
+        stack.enter_context(registered(places))
         if on_ready is not None:
             on_ready()
+        else:
+            print("serving", *places, file=sys.stderr, flush=True)
+        if background is not None:
+            background.ready()
         os.read(read_fd, 1)
         for channel in channels:
             if channel.ended:

@@ -1,0 +1,146 @@
+"""What `cuse-scullv serve` can be told, in one table: the command, its help and completion are
+made from it, and the manual is checked against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cuse_scullv import cuse
+from cuse_scullv.cli._types import DeviceName, Group, Mode, Owner, Placement, Size
+from cuse_scullv.params import ORDER_MAX, PRESETS, QSET_MAX, QUANTUM_MAX
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+MINOR_MAX = (1 << 20) - 1
+MAJOR_MAX = (1 << 12) - 1
+THREADS_MAX = 63
+SPIN_US_MAX = 1_000_000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was typed: a field for each of OPTIONS, and the command of --run."""
+
+    name: str
+    devices: int
+    major: int | None
+    minor: int | None
+    preset: str
+    order: int | None
+    quantum: int | None
+    qset: int | None
+    ldd3: bool
+    max_bytes: int | None
+    owner: int | None
+    group: int | None
+    mode: int
+    threads: int
+    placement: str
+    spin_us: int | None
+    files: Path | None
+    no_node: bool
+    mem_node: bool
+    log_level: str
+    run: bool
+    daemon: bool
+    pidfile: Path | None
+    cmd: tuple[str, ...]
+
+
+def option(*names: str, **rest: Any) -> click.Option:
+    """An option that shows its default, if it has one to show."""
+    return click.Option(names, show_default=rest.get("default") is not None, **rest)
+
+
+OPTIONS: tuple[click.Option, ...] = (
+    option("--name", type=DeviceName(), default="scullv", help="Name of the node below /dev."),
+    option(
+        "--devices",
+        type=click.IntRange(1, 256),
+        default=1,
+        help="Number of devices: more than one are NAME0, NAME1 and so on, and NAME is a symbolic "
+        "link to the first.",
+    ),
+    option(
+        "--major",
+        type=click.IntRange(1, MAJOR_MAX),
+        help="Major number of the nodes; the kernel's choice unless given.",
+    ),
+    option(
+        "--minor",
+        type=click.IntRange(0, MINOR_MAX),
+        help="Minor number of the first node; needs --major.",
+    ),
+    option(
+        "--preset",
+        type=click.Choice(sorted(PRESETS)),
+        default="scullv",
+        help="Which of the book's modules to start as: scullv (order 4, qset 500), scullp (order "
+        "0, qset 500), scull (quantum 4000, qset 1000).",
+    ),
+    option(
+        "--order",
+        type=click.IntRange(0, ORDER_MAX),
+        help="Pages of a quantum, as a power of two.",
+    ),
+    option(
+        "--quantum", type=Size(least=1), help=f"Bytes of a quantum, at most {QUANTUM_MAX >> 20}M."
+    ),
+    option("--qset", type=click.IntRange(1, QSET_MAX), help="Quanta of a quantum set."),
+    option("--ldd3", is_flag=True, help="Keep to the book's rules, byte for byte."),
+    option(
+        "--max-bytes",
+        type=Size(least=1),
+        help="Memory that all devices together may hold; half of what is available unless given.",
+    ),
+    option("--owner", type=Owner(), help="Owner of the nodes."),
+    option("--group", type=Group(), help="Group of the nodes."),
+    option("--mode", type=Mode(), default="0660", help="Permissions of the nodes, octal."),
+    option(
+        "--threads",
+        type=click.IntRange(1, THREADS_MAX),
+        default=cuse.Workers().threads,
+        help="Threads of each device that read and write.",
+    ),
+    option(
+        "--placement",
+        type=Placement(),
+        default="follow",
+        help="Where these threads run: follow (on the CPU of the client, where that is best), none "
+        "(the kernel's choice), or a list of CPUs.",
+    ),
+    option(
+        "--spin-us",
+        type=click.IntRange(0, SPIN_US_MAX),
+        help="Microseconds to look for the next request before sleeping; unless given, up to 200 "
+        "where that is found to be faster.",
+    ),
+    option(
+        "--files",
+        type=click.Path(path_type=Path),
+        help="Directory to mount the file view on: a file per device that can be sought, mapped "
+        "and truncated.",
+    ),
+    option("--no-node", is_flag=True, help="Serve the file view alone; needs --files."),
+    option("--mem-node", is_flag=True, help="Make /dev/NAMEmem too, the text of scullvmem."),
+    option(
+        "--log-level",
+        type=click.Choice(LOG_LEVELS),
+        default="warning",
+        help="How much to say on stderr.",
+    ),
+    option(
+        "--run",
+        is_flag=True,
+        help="Start CMD when the devices are there, stop when it ends, and exit with its status.",
+    ),
+    option("--daemon", is_flag=True, help="Return when the devices can be opened; serve on."),
+    option(
+        "--pidfile",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File that names the process while it serves; needs --daemon.",
+    ),
+)

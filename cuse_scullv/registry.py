@@ -1,0 +1,96 @@
+"""Which process serves what: a locked file for each node and each directory of files.
+
+They are in /run/cuse-scullv for root, in the user's own runtime directory for others. `stop` looks
+there. A server that cannot leave its name there serves all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from cuse_scullv.pidfile import PidFile, holder
+
+DEV = Path("/dev")
+
+logger = logging.getLogger(__name__)
+
+
+class NotServedError(Exception):
+    """No server serves what was named."""
+
+
+def folder() -> Path:
+    """Where this user's servers leave their names."""
+    if os.geteuid() == 0:
+        return Path("/run/cuse-scullv")
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return Path(runtime) / "cuse-scullv"
+    return Path(tempfile.gettempdir()) / f"cuse-scullv-{os.geteuid()}"
+
+
+def _record(place: Path) -> Path:
+    return folder() / f"{quote(str(place), safe='')}.pid"
+
+
+@contextlib.contextmanager
+def registered(places: Iterable[Path]) -> Iterator[None]:
+    """While the context lasts, `find` finds this process by these nodes and directories."""
+    with contextlib.ExitStack() as stack:
+        try:
+            _make_folder()
+            for place in places:
+                stack.enter_context(PidFile(_record(place)))
+        except OSError as error:
+            logger.warning("'cuse-scullv stop' will not find this server: %s", error)
+        yield
+
+
+def _make_folder() -> None:
+    path = folder()
+    path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if path.stat().st_uid != os.geteuid():
+        raise PermissionError(f"{path} is another user's")
+
+
+def places_named(name: str) -> Iterator[Path]:
+    """What `name` may mean: a node's name or path, a directory of files or a file in it."""
+    if "/" not in name:
+        yield DEV / name
+    path = Path(os.path.realpath(name))
+    yield path
+    yield path.parent
+    yield Path(name).absolute()  # a symbolic link to the first of several nodes
+
+
+def find(name: str) -> int:
+    """The process that serves `name`. NotServedError: none does."""
+    for place in places_named(name):
+        pid = holder(_record(place))
+        if pid is not None:
+            return pid
+    raise NotServedError(name)
+
+
+def stop(name: str, timeout: float) -> bool:
+    """Ends the server of `name`, and waits until it has gone. False: it has not after `timeout`
+    seconds. NotServedError; PermissionError: it is another user's."""
+    pid = find(name)
+    fd = os.pidfd_open(pid)
+    try:
+        if find(name) != pid:  # it ended, and its number was given again before we held it
+            raise NotServedError(name)
+        signal.pidfd_send_signal(fd, signal.SIGTERM)
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(timeout * 1000))
+    finally:
+        os.close(fd)
