@@ -285,6 +285,8 @@ def _require_writing(request: Request) -> None:
 
 
 def _move(request: Request, params: Params, field: _Field, way: _Way) -> Answer:
+    if field is _ORDER and params.preset.orders_are_bytes:
+        field = _QUANTUM
     old = field.get(params.pending)
     if way.new:
         if way.new == "pointer":

@@ -118,7 +118,18 @@ class Preset:
     name: str
     geometry: Geometry
     magic: str
-    """The magic of the module's own ioctls: "K" counts in orders, "k" in bytes."""
+    """The magic of the module's own ioctls: "K" has scullv's numbers, "k" has scull's."""
+    orders_are_bytes: bool = False
+    """Where scullv's commands have an order, this module's have a quantum in bytes."""
+
+    @property
+    def start(self) -> str:
+        """Its geometry in words."""
+        geometry = self.geometry
+        quantum = f"quantum {geometry.quantum}"
+        return (
+            f"{f'order {geometry.order}' if geometry.is_order else quantum}, qset {geometry.qset}"
+        )
 
 
 PRESETS = {
@@ -126,10 +137,11 @@ PRESETS = {
     for preset in (
         Preset("scullv", Geometry(PAGE_SIZE << 4, 500), "K"),
         Preset("scullp", Geometry(PAGE_SIZE << 0, 500), "K"),
+        Preset("scullc", Geometry(4000, 500), "K", orders_are_bytes=True),
         Preset("scull", Geometry(4000, 1000), "k"),
     )
 }
-"""By name. The numbers are those of scullv.h, scullp.h and scull.h of the book."""
+"""By name. The numbers are those of scullv.h, scullp.h, scullc.h and scull.h of the book."""
 
 SCULLV = PRESETS["scullv"]
 

@@ -7,8 +7,9 @@ scripts can follow one another on the same pair. To play a file on nodes that ar
     cuse-scullv serve --ldd3 --devices 2 --run \\
         python tests/oracle.py tests/data/scullv.jsonl.gz /dev/scullv0 /dev/scullv1
 
-(scull.jsonl.gz wants `--preset scull`). Prints every operation whose result differs, and exits
-with 1 if one did. An lseek is played as the SEEK ioctl: no CUSE node has an lseek.
+(each of the others wants the `--preset` that it is named for). Prints every operation whose result
+differs, and exits with 1 if one did. An lseek is played as the SEEK ioctl: no CUSE node has an
+lseek.
 """
 
 from __future__ import annotations

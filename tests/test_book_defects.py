@@ -96,3 +96,22 @@ def test_a_far_position_costs_no_walk_of_the_sets_before_it(serve: Serve, ldd3: 
         assert file.read(3) == b"far"
         assert info(file).regions == 1
         assert info(file).index_bytes < 1 << 16
+
+
+def test_scullc_transfers_and_its_quantum_can_be_raised(serve: Serve, ldd3: bool) -> None:
+    """scullc's module is a BUG at its first transfer, and past the end of a slab object once its
+    quantum is raised."""
+    served = serve(ldd3=ldd3, preset="scullc")
+    data = os.urandom(5 * 4000)
+    with served.open(os.O_RDWR) as file:
+        assert file.write(data[:4000]) == 4000
+        assert number(file.ioctl(NUMBERS["SCULLV_IOCGORDER"], pointer(-7))) == 4000
+        file.ioctl(NUMBERS["SCULLV_IOCTORDER"], 5 * 4000)
+        served.open(os.O_WRONLY).close()
+        seek(file, 0)
+        for _ in range(3):
+            assert file.write(data) == len(data)
+        seek(file, 0)
+        for _ in range(3):
+            assert file.read(len(data)) == data
+        assert info(file).quantum == 5 * 4000

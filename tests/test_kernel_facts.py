@@ -4,10 +4,15 @@ changes, a test here fails, and we want to know."""
 import errno
 import mmap
 import os
+import shutil
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from cuse_scullv import cuse
 from nodes import RealFile, RealServer, info, seek
 
 pytestmark = pytest.mark.real
@@ -64,3 +69,101 @@ def test_vectors_are_one_stream(file: RealFile) -> None:
     assert os.writev(file.fd, [b"ab", b"c"]) == 3
     seek(file, 0)
     assert file.read(10) == b"0123456abc"
+
+
+def test_nothing_is_spliced_from_or_to_a_node(file: RealFile) -> None:
+    inlet, outlet = os.pipe()
+    target = os.memfd_create("target")
+    try:
+        calls = [
+            lambda: os.splice(file.fd, outlet, 4),
+            lambda: os.sendfile(target, file.fd, None, 4),
+            lambda: os.copy_file_range(file.fd, target, 4),
+        ]
+        for call in calls:
+            with pytest.raises(OSError) as caught:
+                call()
+            assert caught.value.errno == errno.EINVAL
+    finally:
+        for fd in (inlet, outlet, target):
+            os.close(fd)
+    assert file.read(10) == b"0123456789"
+
+
+def test_a_node_has_no_direct_io_to_ask_for(node: RealServer) -> None:
+    with pytest.raises(OSError) as caught:
+        os.open(node.path, os.O_RDONLY | os.O_DIRECT)
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_appending_trims_as_any_opening_for_writing_only(file: RealFile, node: RealServer) -> None:
+    os.close(os.open(node.path, os.O_WRONLY | os.O_APPEND))
+    assert info(file).size == 0
+
+
+class Parts(cuse.Device):
+    """Remembers how the kernel cut a write."""
+
+    def __init__(self) -> None:
+        super().__init__(f"parts{os.getpid()}")
+        self.sizes: list[int] = []
+
+    def write(self, file: cuse.File, data: memoryview) -> None:
+        self.sizes.append(len(data))
+
+
+@pytest.mark.parametrize(("within_page", "first"), [(0, 32 * 4096), (100, 32 * 4096 - 100)])
+def test_a_long_write_is_cut_into_parts_of_32_pages(within_page: int, first: int) -> None:
+    device = Parts()
+    size = 300_000
+    with cuse.Channel(device), mmap.mmap(-1, 1 << 20) as memory:
+        fd = os.open(f"/dev/{device.name}", os.O_WRONLY)
+        assert os.write(fd, memoryview(memory)[within_page : within_page + size]) == size
+        os.close(fd)
+    assert device.sizes[0] == first
+    assert sum(device.sizes) == size
+    assert max(device.sizes) <= 32 * 4096
+
+
+LINES = b"".join(b"%05d\n" % number for number in range(20_000))
+SKIPPED = 60_000
+# What each prints of a file is the line at SKIPPED; of a node it is something else, with status 0.
+SKIPPERS = [
+    ["dd", "bs=1", f"skip={SKIPPED}", "count=5", "status=none", "if={}"],
+    ["od", "-A", "n", "-a", "-j", f"{SKIPPED}", "-N", "5", "{}"],
+    ["hexdump", "-s", f"{SKIPPED}", "-n", "5", "-c", "{}"],
+    ["xxd", "-s", f"{SKIPPED}", "-l", "5", "{}"],
+    ["tail", "-c", f"+{SKIPPED + 1}", "{}"],
+    [sys.executable, "-c", f"f = open('{{}}', 'rb'); f.seek({SKIPPED}); print(f.read(5))"],
+]
+
+
+@pytest.mark.parametrize("command", SKIPPERS, ids=["dd", "od", "hexdump", "xxd", "tail", "python"])
+def test_programs_that_seek_show_the_wrong_bytes_and_no_error(
+    node: RealServer, tmp_path: Path, command: list[str]
+) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"no {command[0]} here")
+    plain = tmp_path / "plain"
+    shown = []
+    for path in (plain, node.path):
+        path.write_bytes(LINES)
+        words = [word.replace("{}", str(path)) for word in command]
+        done = subprocess.run(words, capture_output=True, timeout=60, check=True)
+        assert done.stderr == b""
+        shown.append(done.stdout)
+    assert shown[0] != shown[1]
+
+
+def test_python_writes_where_it_stands_not_where_it_seeks(file: RealFile, node: RealServer) -> None:
+    with Path(node.path).open("r+b") as opened:
+        opened.seek(8)
+        opened.write(b"XY")
+    assert file.read(10) == b"XY23456789"
+
+
+def test_what_reads_to_the_end_is_right(node: RealServer, tmp_path: Path) -> None:
+    for path in (tmp_path / "plain", node.path):
+        path.write_bytes(LINES)
+        done = subprocess.run(["tail", "-c", "6", path], capture_output=True, check=True)
+        assert done.stdout == LINES[-6:]

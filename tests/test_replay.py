@@ -16,7 +16,13 @@ from oracle import DATA, Opener, load, nodes, play_all
 
 RECORDED_PAGE_SIZE = 4096
 # The recording, the preset that is its module, and how many scripts it has.
-RECORDINGS = [("scull", "scull", 60), ("scullv", "scullv", 160), ("scullv-seek", "scullv", 50)]
+RECORDINGS = [
+    ("scull", "scull", 60),
+    ("scullc", "scullc", 60),
+    ("scullp", "scullp", 40),
+    ("scullv", "scullv", 160),
+    ("scullv-seek", "scullv", 50),
+]
 
 pytestmark = pytest.mark.skipif(
     PAGE_SIZE != RECORDED_PAGE_SIZE, reason="the recordings are of pages of 4 KiB"

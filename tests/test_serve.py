@@ -24,7 +24,7 @@ BAD_OPTIONS = [
     (["--order", "1", "--quantum", "4096"], ["order", "quantum", "type one"]),
     (["--devices", "0"], ["--devices"]),
     (["--devices", "257"], ["--devices"]),
-    (["--preset", "scullc"], ["--preset", "scullv"]),
+    (["--preset", "scullx"], ["--preset", "scullv"]),
     (["--max-bytes", "0"], ["--max-bytes"]),
     (["--max-bytes", "9E"], ["--max-bytes", "9E"]),
     (["--mode", "rw"], ["--mode", "rw", "0660"]),

@@ -78,8 +78,9 @@ OPTIONS: tuple[click.Option, ...] = (
         "--preset",
         type=click.Choice(sorted(PRESETS)),
         default="scullv",
-        help="Which of the book's modules to start as: scullv (order 4, qset 500), scullp (order "
-        "0, qset 500), scull (quantum 4000, qset 1000).",
+        help="Which of the book's modules to start as: "
+        + ", ".join(f"{preset.name} ({preset.start})" for preset in PRESETS.values())
+        + ".",
     ),
     option(
         "--order",
