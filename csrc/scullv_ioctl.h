@@ -102,6 +102,7 @@ struct scullv_info {
     __u32 reserved[6];     /* 0 */
 };
 #define SCULLV_INFO_LDD3 1u /* the server follows the book's rules */
+#define SCULLV_INFO_BYTES 2u /* as scullc: what K's commands call an order is a quantum in bytes */
 #define SCULLV_IOC_INFO _IOR(SCULLV_IOC_EXT_MAGIC, 4, struct scullv_info)
 
 /* A piece of the device's part of the scullvmem text: at most `length` bytes from `offset`. The

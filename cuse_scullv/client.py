@@ -147,6 +147,10 @@ class Scullv(io.RawIOBase):
 
         Raises ValueError for a value that no device can have; OSError: EPERM as `trim`."""
         check_parameter(parameter, value)
+        if parameter != "qset" and self.info().flags & ioctl.FLAG_BYTES:
+            quantum = quantum_of(value) if parameter == "order" else value
+            self._set("SCULLV_IOCSORDER", quantum)
+            return
         try:
             self._set(_OWN[parameter], value)
         except OSError as error:

@@ -22,6 +22,7 @@ from cuse_scullv import cuse
 from cuse_scullv._native import ffi, lib
 from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.ioctl import (
+    FLAG_BYTES,
     FLAG_LDD3,
     Action,
     Answer,
@@ -170,11 +171,15 @@ class ScullDevice(cuse.DataPathDevice):
             pending_qset=params.pending.qset,
             order=Geometry(store.quantum, store.qset).order,
             page_size=os.sysconf("SC_PAGE_SIZE"),
-            flags=FLAG_LDD3 if self.ldd3 else 0,
+            flags=self._flags(),
             number=self.number,
             devices=self.shared.devices,
             opens=self._opens,
         )
+
+    def _flags(self) -> int:
+        by_bytes = self.shared.params.preset.orders_are_bytes
+        return (FLAG_LDD3 if self.ldd3 else 0) | (FLAG_BYTES if by_bytes else 0)
 
     def text(self) -> bytes:
         """The scullvmem text of this device."""

@@ -34,6 +34,8 @@ TEXT_MAX = 1016
 """Bytes of text that one TEXT brings."""
 FLAG_LDD3 = 1
 """In Information.flags: the server follows the book's rules."""
+FLAG_BYTES = 2
+"""In Information.flags: what K's commands call an order is a quantum in bytes, as in scullc."""
 
 
 def _ioc(direction: int, magic: int, number: int, size: int) -> int:
@@ -214,7 +216,7 @@ class Information:
     pending_qset: int
     order: int
     page_size: int
-    flags: int  # FLAG_LDD3
+    flags: int  # FLAG_LDD3, FLAG_BYTES
     number: int  # of this device, from 0
     devices: int
     opens: int  # files open on this device

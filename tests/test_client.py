@@ -204,3 +204,17 @@ def test_a_plain_file_works_as_far_as_it_goes(tmp_path: Path) -> None:
         assert file.seek(4) == 4
         assert file.read(2) == b"45"
         assert file.truncate(5) == 5
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("ldd3", [True, False])
+def test_scullcs_quantum_is_set_whatever_it_is_called(real_pool: RealPool, ldd3: bool) -> None:
+    server = real_pool.get(ldd3=ldd3, preset="scullc")
+    with client.open(server.paths[0], "r+") as device:
+        for parameter, value, quantum in [("quantum", 100, 100), ("order", 1, 8192)]:
+            device.set(parameter, value)
+            assert device.get("quantum") == quantum
+        device.set("qset", 7)
+        assert device.get("qset") == 7
+        device.reset()
+        assert (device.get("quantum"), device.get("qset")) == (4000, 500)
