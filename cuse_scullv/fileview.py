@@ -130,7 +130,8 @@ class FileView:
 
     def close(self) -> None:
         """Unmounts. A client that still has a file open gets ENOTCONN from now on, and SIGBUS
-        where it has one mapped."""
+        where it has one mapped. LeftMountedError: the mount
+        stays; all else has ended."""
         if not self._channel:
             return
         self._closing = True
@@ -138,9 +139,11 @@ class FileView:
             device.is_mapped = lambda: False
         # While all calls are still answered: both wait for pages to be written back.
         lib.fileview_forget(self._channel)
-        if self._mount is not None:
-            mount.unmount(self._mount)
-        self._close_channel()
+        try:
+            if self._mount is not None:
+                mount.unmount(self._mount)
+        finally:
+            self._close_channel()
 
     def _make_sessions(self, undo: contextlib.ExitStack) -> None:
         files: list[cuse.DataPathDevice] = [_DeviceFile(device) for device in self.devices]

@@ -7,6 +7,7 @@ of libfuse: _FUSE_COMMFD).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -34,6 +35,10 @@ HELPER_S = 60.0
 class MountError(OSError):
     """A directory that cannot be mounted on: `errno`, and in `strerror` one line, with what to
     type."""
+
+
+class LeftMountedError(MountError):
+    """A mount that could not be taken away."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +124,13 @@ def _clean(directory: Path) -> None:
             f" {HELPER} -u -z {directory}",
         )
     _unmount(directory, lazy=True)
-    logger.warning("%s was still mounted by a server that died: unmounted", directory)
     if mounts_on(directory) == on:
         raise MountError(
             errno.ENOTCONN,
-            f"{directory} is still mounted by a server that died: type umount -l {directory}",
+            f"{directory} is still mounted by a server that died: type umount -l {directory} as"
+            " root",
         )
+    logger.warning("%s was still mounted by a server that died: unmounted", directory)
 
 
 # --- mounting -----------------------------------------------------------------------------------
@@ -146,12 +152,18 @@ def mount(directory: Path) -> tuple[int, Mount]:
 
 def unmount(mounted: Mount) -> None:
     """Takes the mount away, if it is still there: at once if nobody uses it, else from the name
-    space only, so that its last user ends it. Requests must still be answered meanwhile."""
+    space only, so that its last user ends it. Requests must still be answered meanwhile.
+
+    Raises LeftMountedError where it stays."""
     directory = Path(mounted.directory)
-    if mounted not in mounts_on(directory):
-        return
-    if not _unmount(directory, lazy=False):
-        _unmount(directory, lazy=True)
+    for lazy in (False, True):
+        if mounted not in mounts_on(directory):
+            return
+        _unmount(directory, lazy)
+    if mounted in mounts_on(directory):
+        raise LeftMountedError(
+            errno.EBUSY, f"{directory} stays mounted: type umount -l {directory} as root"
+        )
 
 
 def allows_others() -> bool:
@@ -225,14 +237,13 @@ def _received(end: socket.socket) -> list[int]:
         return []
 
 
-def _unmount(directory: Path, lazy: bool) -> bool:
-    if os.geteuid() == 0:
-        return bool(lib.fileview_unmount(os.fsencode(directory), lazy) == 0)
+def _unmount(directory: Path, lazy: bool) -> None:
+    """Tries to, by umount2(2) where that is allowed, else by fusermount3. Whether it did is for
+    the table of mounts to tell."""
+    if lib.fileview_unmount(os.fsencode(directory), lazy) == 0 or os.geteuid() == 0:
+        return
     words = [HELPER, "-u", "-q", *(["-z"] if lazy else []), "--", str(directory)]
-    try:
-        done = subprocess.run(
+    with contextlib.suppress(FileNotFoundError):
+        subprocess.run(
             words, stdin=subprocess.DEVNULL, capture_output=True, timeout=HELPER_S, check=False
         )
-    except FileNotFoundError:
-        return False
-    return done.returncode == 0

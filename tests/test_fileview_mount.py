@@ -245,6 +245,56 @@ def test_an_ordinary_user_serves_by_fusermount3(directory: Path, tmp_path: Path)
     assert done.stderr.count(b"\n") == 1, done.stderr.decode()  # that it serves
 
 
+# The only way to unmount goes while the view is mounted; then it is served again.
+LOSE_HELPER = """
+set -e
+mknod "$NODE" c 10 229
+chmod 666 "$NODE"
+mount --bind "$NODE" /dev/fuse
+ln -s "$(command -v fusermount3)" "$BIN/fusermount3"
+status=0
+PATH=$BIN "$@" --run /bin/rm "$BIN/fusermount3" || status=$?
+echo "$status"
+grep -qF " $D " /proc/self/mounts && echo mounted
+PATH=$BIN "$@" --run /bin/true || echo $?
+"""
+
+
+@needs_fuse
+def test_a_mount_that_stays_is_told_and_no_other_is(directory: Path, tmp_path: Path) -> None:
+    if not is_root():
+        pytest.skip("this takes mounts of its own")
+    os.chown(directory, NOBODY, NOBODY)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    os.chown(programs, NOBODY, NOBODY)
+    for parent in directory.parents:
+        if parent.stat().st_mode & 0o005 != 0o005:
+            parent.chmod(0o755)
+    serve = ["serve", "--no-node", "--files", str(directory), "--max-bytes", "1M"]
+    words = [sys.executable, "-c", AS_NOBODY, *serve]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", LOSE_HELPER, "sh", *words],
+        env={
+            **os.environ,
+            "BIN": str(programs),
+            "D": str(directory),
+            "NODE": str(tmp_path / "fuse"),
+        },
+        capture_output=True,
+        timeout=SERVER_S,
+        check=False,
+    )
+    assert done.stdout.split() == [b"1", b"mounted", b"2"], done.stderr.decode()
+    lines = done.stderr.decode().splitlines()
+    assert lines[-2:] == [
+        f"cuse-scullv: {directory} stays mounted: type umount -l {directory} as root",
+        f"cuse-scullv: {directory} is still mounted by a server that died: type umount -l"
+        f" {directory} as root",
+    ]
+    assert not any("unmounted" in line for line in lines)
+
+
 def test_an_ordinary_user_needs_fusermount3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

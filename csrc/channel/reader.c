@@ -36,17 +36,27 @@ static void spin(const struct workers *workers, uint64_t length_ns)
         sched_yield();
 }
 
-static void refuse(struct workers *workers, struct request_room *room, size_t length, int error)
+/* Counts a message whose sizes lie; of the first one Python is told. */
+static void report(struct workers *workers, const struct request_room *room, size_t length)
 {
-    uint64_t before = atomic_fetch_add_explicit(&workers->refused, 1, memory_order_relaxed);
-    struct call *call = before ? NULL : call_new_bare(CALL_REFUSED);
+    struct call *call;
 
-    request_refuse(room, workers->fd, length, error);
+    if (atomic_fetch_add_explicit(&workers->refused, 1, memory_order_relaxed))
+        return;
+    call = call_new_bare(CALL_REFUSED);
     if (!call)
         return;
     call->size = length;
     call->cmd = request_opcode(room);
     workers->tell(workers, call);
+}
+
+/* A kernel may well ask for what nobody here knows (ENOSYS). */
+static void refuse(struct workers *workers, struct request_room *room, size_t length, int error)
+{
+    request_refuse(room, workers->fd, length, error);
+    if (error != -ENOSYS)
+        report(workers, room, length);
 }
 
 /* Whether the message is one: what is none is refused. */

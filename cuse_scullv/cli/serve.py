@@ -17,6 +17,7 @@ from cuse_scullv import cuse
 from cuse_scullv.background import Background, detach
 from cuse_scullv.cli._serve_options import OPTIONS, Asked
 from cuse_scullv.daemon import ServeError, Server, Settings, summary
+from cuse_scullv.mount import LeftMountedError
 from cuse_scullv.params import Params
 from cuse_scullv.pidfile import PidFile
 from cuse_scullv.registry import registered
@@ -126,6 +127,17 @@ def named(pidfile: Path | None) -> Iterator[None]:
 
 def serve(settings: Settings, cmd: tuple[str, ...], background: Background | None) -> int:
     """Serves until a signal, or while `cmd` runs; the exit status."""
+    try:
+        return serve_until_told(settings, cmd, background)
+    except LeftMountedError as error:
+        print(f"cuse-scullv: {error.strerror}", file=sys.stderr)
+        return ENDED
+
+
+def serve_until_told(
+    settings: Settings, cmd: tuple[str, ...], background: Background | None
+) -> int:
+    """The same; raises LeftMountedError besides."""
     with (
         Supervisor() as supervisor,
         Server(settings, on_end=supervisor.wake) as server,
