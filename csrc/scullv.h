@@ -159,6 +159,8 @@ struct cuse_setup {
 struct channel *cuse_open(int fd, const struct cuse_setup *setup,
                           const struct channel_options *options, void *owner);
 
+const char *cuse_library_version(void); /* of the libfuse that is there */
+
 /* --- fileview.c: a channel that is a FUSE file system, with a file for each store -------------- */
 #define VIEW_TEXT 2  /* the node of the text that Python makes; the directory is 1 */
 #define VIEW_FIRST 3 /* of the first store's file; the others follow in order */

@@ -134,10 +134,33 @@ def test_an_sdist_makes_a_wheel_that_imports(tmp_path: Path) -> None:
     options = ("--no-build-isolation", "--no-deps", "--no-index", "-w", str(tmp_path))
     run(*pip, "wheel", *options, ".", cwd=source)
     (wheel,) = tmp_path.glob("*.whl")
+    assert "-cp310-abi3-linux_" in wheel.name
+    run(sys.executable, "-m", "abi3audit", "--strict", wheel, cwd=tmp_path)
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(tmp_path / "installed")
+    shared = next((tmp_path / "installed").glob("*.data")) / "data"
+    assert (shared / "share" / "man" / "man1" / "cuse-scullv.1").exists()
+    assert (shared / "include" / "cuse-scullv" / "scullv_ioctl.h").exists()
     assert (tmp_path / "installed" / "cuse_scullv" / "py.typed").exists()
     script = "import cuse_scullv._native as n; print(n.__file__, bool(n.lib))"
     said = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(tmp_path / "installed"))
     assert said.startswith(str(tmp_path / "installed"))
     assert said.endswith("True\n")
+
+
+def test_the_manifest_names_what_is_there() -> None:
+    for line in (ROOT / "MANIFEST.in").read_text().splitlines():
+        word, *names = line.split()
+        if word in {"include", "graft"}:
+            assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+def test_the_header_is_where_the_command_says() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cuse_scullv", "--include-dir"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    assert (Path(done.stdout.strip()) / "scullv_ioctl.h").exists()

@@ -214,3 +214,8 @@ fail:
     errno = error;
     return NULL;
 }
+
+const char *cuse_library_version(void)
+{
+    return fuse_pkgversion();
+}

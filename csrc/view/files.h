@@ -39,6 +39,7 @@ struct fileview {
     uint32_t n_files;
     struct view_file *files;
     struct invalidator invalidator;
+    bool invalidates; /* there is a thread for it, or was */
     bool watching;
     atomic_bool greeting; /* the next message that goes out answers INIT */
     bool mmap_direct;     /* set by INIT: direct I/O and shared mappings go together */

@@ -23,12 +23,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "memory/budget.h"
 #include "channel/channel.h"
+#include "memory/budget.h"
 #include "view/fileops.h"
 #include "view/greeting.h"
-
-
 
 /* --- stores that change by another way ----------------------------------------------------------- */
 
@@ -76,6 +74,8 @@ static void view_free(struct fileview *view)
         free(file->path);
         pthread_mutex_destroy(&file->lock);
     }
+    if (view->invalidates)
+        invalidate_free(&view->invalidator);
     budget_free(view->budget);
     free(view->files);
     free(view->text_name);
@@ -166,6 +166,7 @@ static int start(struct fileview *view, int fd, const struct channel_options *op
     rc = invalidate_start(&view->invalidator, view->session);
     if (rc < 0)
         goto destroy;
+    view->invalidates = true;
     watch_stores(view);
     rc = channel_start(view->channel, &(struct channel_setup){
                                           .session = view->session,

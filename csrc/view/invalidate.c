@@ -47,7 +47,8 @@ static void *invalidate_main(void *arg)
     struct invalidator *invalidator = arg;
 
     pthread_mutex_lock(&invalidator->lock);
-    while (!invalidator->stopping) {
+    /* Somebody may wait for the job that was given last. */
+    while (!invalidator->stopping || invalidator->job) {
         if (!invalidator->job) {
             pthread_cond_wait(&invalidator->changed, &invalidator->lock);
             continue;
@@ -83,7 +84,7 @@ bool invalidate_try(struct invalidator *invalidator, const struct drop *drop)
     LOCKED(&invalidator->lock);
 
     /* The first wait is for an earlier one that was given up. */
-    if (!wait_idle(invalidator) || invalidator->held[HOLD_PAGES])
+    if (!wait_idle(invalidator) || invalidator->stopping || invalidator->held[HOLD_PAGES])
         return false;
     invalidator->copy = *drop;
     if (invalidator->held[HOLD_NAMES])
@@ -129,6 +130,10 @@ void invalidate_stop(struct invalidator *invalidator)
         pthread_cond_broadcast(&invalidator->changed);
     }
     pthread_join(invalidator->thread, NULL);
+}
+
+void invalidate_free(struct invalidator *invalidator)
+{
     pthread_cond_destroy(&invalidator->changed);
     pthread_mutex_destroy(&invalidator->lock);
 }

@@ -33,8 +33,10 @@ enum invalidate_hold {
 
 /* 0 or -errno. */
 int invalidate_start(struct invalidator *invalidator, struct fuse_session *session);
-/* Waits for a drop that is under way: the view's workers must still be at work. */
+/* Waits for a drop that is under way: the view's workers must still be at work. From here on none
+ * is begun. */
 void invalidate_stop(struct invalidator *invalidator);
+void invalidate_free(struct invalidator *invalidator); /* after it has stopped, and all workers too */
 
 /* Returns when pages that were stored to through a mapping have been written back to us, and the
  * kernel has none left. Not for threads that serve the view. */

@@ -10,6 +10,8 @@ import importlib
 import importlib.util
 import os
 import sys
+import sysconfig
+from pathlib import Path
 
 import click
 
@@ -17,6 +19,7 @@ from cuse_scullv import __version__
 
 PROGRAM = "cuse-scullv"
 USAGE_ERROR = 2
+HEADER = "scullv_ioctl.h"
 COMMANDS = (
     "serve",
     "stop",
@@ -51,8 +54,30 @@ class LazyGroup(click.Group):
         return command
 
 
+def include_dir() -> Path:
+    """Where scullv_ioctl.h is: of an installation, or of the checkout this runs from."""
+    checkout = Path(__file__).resolve().parents[2] / "csrc"
+    if (checkout / HEADER).exists():
+        return checkout
+    return Path(sysconfig.get_path("data")) / "include" / "cuse-scullv"
+
+
+def print_include_dir(context: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        click.echo(include_dir())
+        context.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name=PROGRAM)
+@click.option(
+    "--include-dir",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_include_dir,
+    help=f"Print where {HEADER} is, for C programs, and exit.",
+)
 def cli() -> None:
     """scullv, the memory character device of Linux Device Drivers, served from user space.
 
@@ -76,6 +101,16 @@ def describe(error: OSError) -> str:
     return f"{error.filename}: {reason}" if error.filename is not None else reason
 
 
+def unusable(error: ImportError) -> str:
+    """The C part cannot be loaded, as one line."""
+    reason = " ".join(str(error).split())
+    return (
+        f"libfuse3 is missing, or another one than this was built for ({reason}): install the"
+        " package libfuse3 (Debian 12: libfuse3-3, Debian 13: libfuse3-4), or build it again:"
+        " type 'pip install .' in a checkout"
+    )
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits. The entry point of the package."""
     try:
@@ -92,6 +127,11 @@ def main(arguments: list[str] | None = None) -> None:
         # Who read our output has gone; the interpreter must not complain of it when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + 13)
+    except ImportError as error:
+        if "_native" not in f"{error.name} {error}" and "libfuse" not in str(error):
+            raise
+        print(f"{PROGRAM}: {unusable(error)}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
     except OSError as error:
         print(f"{PROGRAM}: {describe(error)}", file=sys.stderr)
         sys.exit(USAGE_ERROR)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,11 +10,13 @@ from pathlib import Path
 
 import click
 
+from cuse_scullv._native import ffi, lib
 from cuse_scullv.cli._types import human_bytes
 from cuse_scullv.cuse.host import availability
 from cuse_scullv.memory import default_limit
 
 DEV_FUSE = Path("/dev/fuse")
+GUEST = Path(__file__).resolve().parents[2] / "tools" / "guest"
 NO_NODES = 1
 
 
@@ -58,9 +59,7 @@ def find_files() -> Finding:
 
 
 def find_libfuse() -> Finding:
-    library = ctypes.CDLL("libfuse3.so.3")
-    library.fuse_pkgversion.restype = ctypes.c_char_p
-    return Finding("libfuse", True, library.fuse_pkgversion().decode())
+    return Finding("libfuse", True, ffi.string(lib.cuse_library_version()).decode())
 
 
 def find_memory() -> Finding:
@@ -90,4 +89,6 @@ def command() -> int:
         return 0
     if files:
         click.echo("Without nodes there is the file view: cuse-scullv serve --no-node --files DIR")
+    if GUEST.exists():
+        click.echo(f"A kernel that has CUSE is one command away: {GUEST} -- COMMAND")
     return NO_NODES

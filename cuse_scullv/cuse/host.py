@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import os
 import platform
+import pwd
 import shlex
 from dataclasses import dataclass
 from enum import Enum
@@ -144,7 +144,8 @@ _MODULES = ("/cuse.ko", "/cuse.ko.xz", "/cuse.ko.zst", "/cuse.ko.gz")
 
 
 def _user() -> str:
+    """Who asks: not who $USER says that he is."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
         return str(os.geteuid())
