@@ -20,7 +20,7 @@ import pytest
 
 if TYPE_CHECKING:
     from cuse_scullv.cuse.device import Device
-    from cuse_scullv.cuse.fakekernel import FakeKernel
+    from cuse_scullv.cuse.fake.kernel import FakeKernel
     from cuse_scullv.cuse.workers import Workers
 
 ServeDevice: TypeAlias = "Callable[..., FakeKernel]"

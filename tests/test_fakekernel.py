@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from cuse_scullv.cuse import wire
+from cuse_scullv.cuse.fake import wire
 from cuse_scullv.cuse.testing import (
     BAD,
     MAX_REQUEST,

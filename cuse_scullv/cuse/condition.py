@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, TypeVar
 
-from .request import current, pausing
+from .current import current, pausing
 
 T = TypeVar("T")
 

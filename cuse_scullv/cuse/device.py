@@ -7,7 +7,7 @@ import os
 import re
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from .errors import DeviceError
 from .file import File
@@ -15,8 +15,6 @@ from .ioctl import Declared, IoctlRequest, declared_in
 
 if TYPE_CHECKING:
     from cuse_scullv._native import CData
-
-    from .session import Session
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 """What a read may return; anything else that has the buffer protocol and is contiguous does too."""
@@ -35,6 +33,12 @@ def check_name(name: str) -> str:
             " _ . : + @ # -, a letter or digit first",
         )
     return name
+
+
+class Serving(Protocol):
+    """Who serves a device."""
+
+    def notify_all(self) -> None: ...
 
 
 class Device:
@@ -102,7 +106,7 @@ class Device:
         self.mode, self.owner, self.group = mode, owner, group
         self.unrestricted = unrestricted
         self.timeout = timeout
-        self._session: Session | None = None  # while a channel serves the device
+        self._session: Serving | None = None  # while a channel serves the device
         for method, function in methods.items():
             if method not in METHODS:
                 raise TypeError(f"a device has no method {method!r}; it has {', '.join(METHODS)}")

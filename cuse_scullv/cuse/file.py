@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .caller import Caller
-from .request import Request, current
+from .current import Running, current
 
-if TYPE_CHECKING:
-    from .device import Device
-    from .session import Session
+
+class Notifier(Protocol):
+    """Who wakes those that poll a file."""
+
+    def notify(self, file: File) -> None: ...
 
 
 class File:
@@ -21,8 +23,9 @@ class File:
 
     __slots__ = ("_number", "_session", "device", "flags", "state")
 
-    def __init__(self, device: Device, flags: int, session: Session) -> None:
+    def __init__(self, device: Any, flags: int, session: Notifier) -> None:
         self.device = device
+        """The Device, of whatever class it is."""
         self.flags = flags
         """As of open(2), but O_CREAT, O_EXCL, O_NOCTTY and O_TRUNC, which the kernel keeps; each
         read and write brings them up to date (a client may change O_NONBLOCK by fcntl)."""
@@ -70,7 +73,7 @@ class File:
         Any thread; not needed from within poll()."""
         self._session.notify(self)
 
-    def _request(self) -> Request:
+    def _request(self) -> Running:
         request = current.get()
         if request is None or request.file is not self:
             raise RuntimeError("there is a caller only while a handler of this file runs")

@@ -1,8 +1,7 @@
 """Request: one call of a client on its way through a handler. Inside the binding.
 
 A request is in its session's `pending` until it is answered; whoever pops it from there answers it,
-so it is answered once whatever races (dict.pop is atomic). `current` says which request the running
-handler is at: a context variable, for it is right on threads and in asyncio tasks alike.
+so it is answered once whatever races (dict.pop is atomic).
 """
 
 from __future__ import annotations
@@ -10,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from cuse_scullv._native import lib
+from .current import Wakeable
 
 if TYPE_CHECKING:
     from cuse_scullv._native import Call
@@ -22,12 +19,6 @@ if TYPE_CHECKING:
     from .file import File
     from .ioctl import IoctlRequest
     from .pool import Worker
-
-
-class Wakeable(Protocol):
-    """What a blocked handler sleeps on: Condition's and sleep's way to be interrupted."""
-
-    def wake(self) -> None: ...
 
 
 class Request:
@@ -85,25 +76,3 @@ class Request:
         """Raises the OSError that the handler is to end with, if it is."""
         if self.cancelled:
             raise OSError(self.cancelled, os.strerror(self.cancelled))
-
-
-current: ContextVar[Request | None] = ContextVar("cuse_request", default=None)
-
-
-@contextlib.contextmanager
-def pausing(request: Request | None) -> Iterator[None]:
-    """A handler waits within: it does not count as running, so that it holds nobody up.
-
-    Not with a lock held that others need to end: going on may take a moment."""
-    worker = request.worker if request is not None else None
-    if worker is not None:
-        worker.pause()
-    else:
-        lib.call_pause()
-    try:
-        yield
-    finally:
-        if worker is not None:
-            worker.resume()
-        else:
-            lib.call_resume()

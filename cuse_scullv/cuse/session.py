@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from cuse_scullv._native import ffi, lib
 
 from .answer import Answers, Finish, logger
+from .current import current
 from .deadline import Deadlines
 from .device import DataPathDevice, Device, Handler, overrides
 from .errors import DeviceError
@@ -33,7 +34,7 @@ from .ioctl import IoctlRequest
 from .loop import handler_loop
 from .pool import Pool, Worker
 from .pump import can_pump
-from .request import Request, current
+from .request import Request
 
 if TYPE_CHECKING:
     from cuse_scullv._native import Call

@@ -21,10 +21,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .fakefile import FakeFile, IoctlResult
-from .fakekernel import Blocked, DeviceInfo, FakeKernel, ProtocolError
-from .fakememory import BAD, Bad, ClientMemory
-from .wire import MAX_REQUEST
+from .fake.file import FakeFile, IoctlResult
+from .fake.kernel import Blocked, DeviceInfo, FakeKernel, ProtocolError
+from .fake.memory import BAD, Bad, ClientMemory
+from .fake.wire import MAX_REQUEST
 
 if TYPE_CHECKING:
     from .device import Device

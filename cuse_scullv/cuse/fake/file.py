@@ -6,14 +6,13 @@ import contextlib
 import errno
 import os
 import select
+import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
 
 from . import wire
-from .fakememory import Bad, oserror
-
-if TYPE_CHECKING:
-    from .fakekernel import FakeKernel
+from .memory import Bad, ClientMemory, oserror
 
 _NOT_SENT = os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_TRUNC  # open flags that the kernel keeps
 _DEFAULT_POLL = select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM
@@ -28,10 +27,37 @@ class IoctlResult(NamedTuple):
     data: bytes
 
 
+class Kernel(Protocol):
+    """What an open file needs of the kernel it is a file of."""
+
+    memory: ClientMemory
+    uid: int
+    gid: int
+    unrestricted: bool
+    _lock: threading.Lock
+    _kh: int
+    _no_poll: bool
+
+    @property
+    def pid(self) -> int | None: ...
+    def init(self) -> Any: ...
+    def _send(
+        self,
+        opcode: int,
+        body: bytes,
+        out_min: int,
+        out_max: int,
+        caller: tuple[int | None, int, int] | None = None,
+    ) -> Any: ...
+    def _await(self, request: Any) -> bytes: ...
+    def _wrong(self, what: str) -> Exception: ...
+    def _wakeup_of(self, kh: int) -> AbstractContextManager[threading.Event]: ...
+
+
 class FakeFile:
     """An open file of the fake kernel. Its methods are the system calls, and raise OSError."""
 
-    def __init__(self, kernel: FakeKernel, flags: int) -> None:
+    def __init__(self, kernel: Kernel, flags: int) -> None:
         self.kernel = kernel
         self.flags = flags  # O_NONBLOCK may be changed, as by F_SETFL
         self.pid, self.uid, self.gid = kernel.pid, kernel.uid, kernel.gid

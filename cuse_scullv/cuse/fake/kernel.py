@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from . import wire
-from .fakefile import FakeFile
-from .fakememory import ClientMemory, oserror
+from .file import FakeFile
+from .memory import ClientMemory, oserror
 
 T = TypeVar("T")
 
