@@ -4,7 +4,6 @@ single: one open file. uid: one user's files. wuid: others wait for that user to
 priv: a memory of its own for each terminal.  `sudo python examples/access.py --policy wuid`
 """
 
-import argparse
 import errno
 from pathlib import Path
 
@@ -54,9 +53,7 @@ def terminal(pid: int) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", default="access", help="of the node, below /dev")
+    parser = cuse.arguments(__doc__, "access")
     parser.add_argument("--policy", choices=("single", "uid", "wuid", "priv"), default="single")
-    parser.add_argument("--daemon", action="store_true", help="return when the node is there")
     asked = parser.parse_args()
     cuse.serve(Access(asked.name, asked.policy), daemon=asked.daemon)

@@ -6,7 +6,6 @@
 A signal ends a wait (try Ctrl-C), O_NONBLOCK never waits, and poll, select and epoll work.
 """
 
-import argparse
 import select
 
 from cuse_scullv import cuse
@@ -52,8 +51,5 @@ class Pipe(cuse.Device):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", default="pipe", help="of the node, below /dev")
-    parser.add_argument("--daemon", action="store_true", help="return when the node is there")
-    asked = parser.parse_args()
+    asked = cuse.arguments(__doc__, "pipe").parse_args()
     cuse.serve(Pipe(asked.name), daemon=asked.daemon)

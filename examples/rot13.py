@@ -4,7 +4,6 @@ sudo python examples/rot13.py &
 echo "Hello, world" > /dev/rot13 && cat /dev/rot13
 """
 
-import argparse
 import codecs
 import os
 
@@ -33,8 +32,5 @@ class Rot13(cuse.Device):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", default="rot13", help="of the node, below /dev")
-    parser.add_argument("--daemon", action="store_true", help="return when the node is there")
-    asked = parser.parse_args()
+    asked = cuse.arguments(__doc__, "rot13").parse_args()
     cuse.serve(Rot13(asked.name), daemon=asked.daemon)

@@ -3,7 +3,6 @@
 sudo python examples/sensor.py & head -n 3 /dev/sensor
 """
 
-import argparse
 import asyncio
 import ctypes
 import errno
@@ -55,8 +54,5 @@ class Sensor(cuse.Device):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", default="sensor", help="of the node, below /dev")
-    parser.add_argument("--daemon", action="store_true", help="return when the node is there")
-    asked = parser.parse_args()
+    asked = cuse.arguments(__doc__, "sensor").parse_args()
     cuse.serve(Sensor(asked.name, mode=0o666), daemon=asked.daemon)

@@ -1,7 +1,6 @@
 """A serial port whose far end sends back what it gets; stty, socat and pyserial take it for one.
 The numbers of most terminal ioctls do not say what they copy, so the device does: unrestricted."""
 
-import argparse
 import errno
 import select
 import struct
@@ -55,8 +54,5 @@ class SerialEcho(cuse.Device):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", default="ttyECHO", help="of the node, below /dev")
-    parser.add_argument("--daemon", action="store_true", help="return when the node is there")
-    asked = parser.parse_args()
+    asked = cuse.arguments(__doc__, "ttyECHO").parse_args()
     cuse.serve(SerialEcho(asked.name, mode=0o666, unrestricted=True), daemon=asked.daemon)

@@ -114,6 +114,17 @@ def _checked(result: int) -> int:
     return result
 
 
+def free_major() -> int:
+    """A major number that no driver of this kernel has (proc(5): /proc/devices)."""
+    taken = {
+        int(line.split()[0])
+        for line in Path("/proc/devices").read_text().splitlines()
+        if line[:3].strip().isdigit()
+    }
+    # Those that are left to experiments come first (Documentation/admin-guide/devices.txt).
+    return next(major for major in (*range(240, 255), *range(384, 512)) if major not in taken)
+
+
 class Served(Protocol):
     """Devices that are being served, by whom ever."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from cuse_scullv.params import PAGE_SIZE
 from nodes import RealFile, RealPool, RealServer, seek
-from shell import inside, out, refused, run, sh, text
+from shell import NOBODYS_CLI, inside, out, refused, run, sh, text
 
 CUSE_SCULLV = "cuse-scullv"
 
@@ -194,11 +194,7 @@ def test_info_shows_scullvmem(real_pool: RealPool) -> None:
 
 @pytest.mark.real
 def test_who_may_not_open_a_device_is_told_how_to_see_why(node: RealServer) -> None:
-    done = run(
-        "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-        sys.executable, "-m", "cuse_scullv",
-        "trim", str(node.path),
-    )  # fmt: skip
+    done = run(*NOBODYS_CLI, "trim", str(node.path))
     assert done.returncode == 2
     assert f"ls -l {node.path}".encode() in done.stderr
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cuse_scullv.daemon import ServeError, symlink
-from nodes import NAME, RealFile, RealServer
+from nodes import NAME, RealFile, RealServer, free_major
 from shell import refused, sh
 
 pytestmark = pytest.mark.real
@@ -44,15 +44,16 @@ def test_several_devices_have_numbers_and_a_link_to_the_first() -> None:
 
 def test_numbers_mode_and_owner_are_as_asked_for() -> None:
     group = grp.getgrgid(1).gr_name
+    major = free_major()
     server = RealServer(
-        *("--devices", "2", "--major", "444", "--minor", "7", "--mode", "0640"),
+        *("--devices", "2", "--major", str(major), "--minor", "7", "--mode", "0640"),
         *("--owner", "65534", "--group", group),
     )
     try:
         for index, path in enumerate(server.paths):
             state = path.stat()
             assert stat.filemode(state.st_mode) == "crw-r-----"
-            assert (os.major(state.st_rdev), os.minor(state.st_rdev)) == (444, 7 + index)
+            assert (os.major(state.st_rdev), os.minor(state.st_rdev)) == (major, 7 + index)
             assert (state.st_uid, state.st_gid) == (65534, 1)
     finally:
         assert server.stop() == 0

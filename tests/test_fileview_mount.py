@@ -16,7 +16,7 @@ import pytest
 from cuse_scullv import mount
 from cuse_scullv.fileview import is_mapped_by_somebody
 from nodes import SERVER_S
-from shell import CLI, run
+from shell import CLI, NOBODY, NOBODYS_CLI, run
 from views import FilesServer, is_root, served, unmount
 
 needs_fuse = pytest.mark.mount
@@ -190,19 +190,6 @@ def test_many_devices_have_many_files(directory: Path) -> None:
 
 # --- without root
 
-NOBODY = 65534
-# The interpreter may lie where only root can read: all that is needed is imported before.
-AS_NOBODY = f"""
-import os
-from cuse_scullv import cli, fileview
-from cuse_scullv.cli import serve
-os.setgroups([])
-os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
-os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
-cli.main()
-"""
-
-
 # In mounts of its own, where everybody may open /dev/fuse.
 IN_PRIVATE = """
 set -e
@@ -232,7 +219,7 @@ def test_an_ordinary_user_serves_by_fusermount3(directory: Path, tmp_path: Path)
         if parent.stat().st_mode & 0o005 != 0o005:
             parent.chmod(0o755)
     serve = ["serve", "--no-node", "--files", str(directory), "--max-bytes", "1M"]
-    words = [sys.executable, "-c", AS_NOBODY, *serve, "--run", "sh", "-c", USE]
+    words = [*NOBODYS_CLI, *serve, "--run", "sh", "-c", USE]
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", IN_PRIVATE, "sh", *words],
         env={**os.environ, "D": str(directory), "NODE": str(tmp_path / "fuse")},
@@ -272,7 +259,7 @@ def test_a_mount_that_stays_is_told_and_no_other_is(directory: Path, tmp_path: P
         if parent.stat().st_mode & 0o005 != 0o005:
             parent.chmod(0o755)
     serve = ["serve", "--no-node", "--files", str(directory), "--max-bytes", "1M"]
-    words = [sys.executable, "-c", AS_NOBODY, *serve]
+    words = [*NOBODYS_CLI, *serve]
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", LOSE_HELPER, "sh", *words],
         env={

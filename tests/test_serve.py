@@ -8,7 +8,7 @@ import pytest
 
 from cuse_scullv.daemon import ServeError, Settings
 from nodes import NAME, has_cuse
-from shell import CLI, cli, inside, refused, run, sh, text
+from shell import CLI, NOBODYS_CLI, cli, inside, refused, run, sh, text
 
 BAD_OPTIONS = [
     # what is typed, what the message must have
@@ -72,7 +72,7 @@ def test_without_cuse_it_says_why_and_names_the_ways_out() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
 def test_without_root_it_says_what_to_do() -> None:
-    done = run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *CLI, "serve")
+    done = run(*NOBODYS_CLI, "serve")
     assert done.returncode == 2
     assert done.stderr.count(b"\n") == 1, text(done)
     assert b"cuse" in done.stderr
@@ -128,10 +128,7 @@ def test_the_log_says_as_much_as_was_asked_for(tmp_path: Path, level: str, appea
 
 @pytest.mark.real
 def test_who_may_not_open_cuse_is_told_what_to_do() -> None:
-    done = run(
-        *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
-        *(*CLI, "serve", "--name", NAME),
-    )
+    done = run(*NOBODYS_CLI, "serve", "--name", NAME)
     assert done.returncode == 2
     assert done.stderr.count(b"\n") == 1, text(done)
     assert b"may not open /dev/cuse" in done.stderr

@@ -21,7 +21,7 @@ from .errors import DeviceError
 from .file import File
 from .host import Availability, Status, availability
 from .ioctl import IO, IOR, IOW, IOWR, Command, IoctlReply, IoctlRequest, ioctl
-from .serve import serve
+from .serve import arguments, serve
 from .workers import Workers
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "IoctlRequest",
     "Status",
     "Workers",
+    "arguments",
     "availability",
     "ioctl",
     "serve",

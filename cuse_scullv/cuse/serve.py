@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import signal
@@ -18,6 +19,14 @@ from .channel import Channel
 from .device import Device
 from .errors import DeviceError
 from .workers import Workers
+
+
+def arguments(description: str | None, name: str) -> argparse.ArgumentParser:
+    """A parser of a driver's command line: `--name`, `name` unless given, and `--daemon`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--name", default=name, help=f"of the node, below /dev; {name}")
+    parser.add_argument("--daemon", action="store_true", help="return when the node is there")
+    return parser
 
 
 def serve(
