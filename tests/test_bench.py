@@ -20,7 +20,7 @@ from cuse_scullv.bench.meter import Meter
 from cuse_scullv.bench.report import Outcome
 from cuse_scullv.bench.rounds import Contender, Plan, measure, rotated
 from cuse_scullv.bench.sample import OVERWRITE, READ, Case, Sample, Unit
-from cuse_scullv.bench.table import cells, human_value, make_table
+from cuse_scullv.bench.table import cells, human_value, make_tables
 
 SILENT = Console(file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
 
@@ -106,17 +106,46 @@ def test_a_case_is_described_on_one_line(case: Case, expected: str) -> None:
 
 def test_table_rows_have_the_case_the_medians_and_the_ratios() -> None:
     write, idle = rows(SAMPLES, "files", ["a", "b"])
-    assert cells(write) == [OVERWRITE, "512", "1", "2.00 MB/s", "2.50 MB/s  0.80x"]
-    assert cells(idle) == ["idle", "", "1", "0.50 %", "-       "]
+    assert cells(write) == ([OVERWRITE, "512", "1"], "2.00 MB/s", ["2.50 MB/s  0.80x"])
+    assert cells(idle) == (["idle", "", "1"], "0.50 %", ["-       "])
 
 
-def test_a_table_is_printed_whole() -> None:
-    console = Console(width=110, record=True, file=SILENT.file)
-    console.print(make_table("files: title", rows(SAMPLES, "files", ["a", "b"]), ["a", "b"]))
-    shown = console.export_text()
-    for word in ("files: title", "figure", "overwrite", "2.50 MB/s", "0.80x", "idle"):
-        assert word in shown
+SERVERS = ["cuse-scullv", "libfuse's example", "through fuse", "a tmpfs file", "memcpy"]
+MANY = [
+    sample
+    for server in SERVERS
+    for case in (Case("fresh write, trimmed before", 1 << 20), Case(READ, 512, 4), IDLE)
+    for sample in samples_of(server, case, 1.234e9 if case.block else 12.3)
+]
+
+
+@pytest.mark.parametrize("width", [80, 130, 200])
+def test_a_table_breaks_between_servers_and_never_within_a_number(width: int) -> None:
+    table_rows = rows(MANY, "files", SERVERS)
+    console = Console(width=width, record=True, file=SILENT.file)
+    tables = make_tables("files: title", table_rows, SERVERS, width)
+    for table in tables:
+        console.print(table)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    shown = "\n".join(lines)
     assert "…" not in shown
+    for server in SERVERS:
+        assert server in shown
+    assert shown.count("1.23 GB/s") == 2 * (len(tables) + len(SERVERS) - 1)
+    assert len(tables) == {80: 4, 130: 2, 200: 1}[width]
+
+
+def test_progress_is_told_in_80_columns() -> None:
+    console = Console(width=80, record=True, file=SILENT.file, force_terminal=True)
+    meter = Meter(1234, console)
+    meter.doing("files: overwrite of 1 MiB by 4 clients, a device each, cuse-scullv, round 3")
+    meter.did()
+    console.print(meter._bar)
+    (line,) = console.export_text().splitlines()
+    assert len(line) <= 80
+    assert line.startswith("files: overwrite of 1 MiB")
+    assert "1/1234 0:00:0" in line
 
 
 # --- rounds
@@ -240,13 +269,33 @@ def test_a_picture_is_drawn(suffix: str, magic: bytes, tmp_path: Path) -> None:
     assert path.read_bytes().startswith(magic)
 
 
-def test_lines_are_those_of_one_client_alone_by_block() -> None:
+def test_there_is_a_line_for_each_number_of_clients_by_block() -> None:
     def row(*words: object, **more: object) -> Row:
         return Row(Case(*words, **more), (1.0,))  # type: ignore[arg-type]
 
-    large, small = row(READ, 4096), row(READ, 512)
-    others = [row(READ, 512, 2), row(READ, 512, beside="hogs"), row("trim", unit="s")]
-    assert plot.series([large, small, *others]) == {READ: [small, large]}
+    large, small, two = row(READ, 4096), row(READ, 512), row(READ, 512, 2)
+    others = [row(READ, 512, beside="hogs"), row("trim", unit="s")]
+    assert plot.series([large, small, two, *others]) == {READ: {"1": [small, large], "2": [two]}}
+
+
+def test_a_picture_has_no_empty_panel_and_a_legend_in_each() -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib: type pip install matplotlib")
+    cases = [Case(READ, 512), Case(READ, 4096), Case(READ, 512, 2), Case(OVERWRITE, 512)]
+    samples = [s for place, server in enumerate("ab") for case in cases
+               for s in samples_of(server, case, 1e6 * (place + 1))]  # fmt: skip
+    shown = Outcome("files", "title", ["a", "b"], samples)
+    figure = plot.make_figure([(shown, plot.series(shown.rows))], "title")
+    panels = [panel for part in figure.subfigs for panel in part.axes]
+    assert len(panels) == 4
+    for panel in panels:
+        assert panel.lines
+        assert panel.get_legend() is not None
+        assert panel.get_xlabel() == "bytes a system call"
+    reads, _, ratios, _ = panels
+    labels = [text.get_text() for text in reads.get_legend().get_texts()]
+    assert labels == ["a, 1 client", "b, 1 client", "a, 2 clients", "b, 2 clients"]
+    assert (reads.get_ylabel(), reads.get_yscale()) == ("MB/s", "log")
+    assert (ratios.get_ylabel(), ratios.get_yscale()) == ("times as good", "linear")
 
 
 def test_a_picture_of_nothing_is_refused(tmp_path: Path) -> None:

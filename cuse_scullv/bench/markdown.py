@@ -29,7 +29,9 @@ def table_of(suite: Mapping[str, Any]) -> Iterator[str]:
     yield f"| {' | '.join(heads)} |"
     yield "|---|" + "---:|" * (len(heads) - 1)
     for figure in figures:
-        yield f"| {' | '.join(' '.join(cell.split()) for cell in cells(row_of(figure)))} |"
+        case, first, others = cells(row_of(figure))
+        words = (" ".join(cell.split()) for cell in (*case, first, *others))
+        yield f"| {' | '.join(words)} |"
 
 
 def document(report: Mapping[str, Any]) -> Iterator[str]:

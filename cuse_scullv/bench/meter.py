@@ -14,6 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 LINES = 10  # of a run whose progress goes to a file, or out of a guest
 
@@ -28,12 +29,16 @@ class Meter:
         self._line = -1
         self._began = time.monotonic()
         self._bar = Progress(
-            TextColumn("{task.description:<58.58}"),
-            BarColumn(bar_width=24),
+            TextColumn(
+                "{task.description}",
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
+            expand=True,
             transient=True,
             disable=not console.is_terminal,
         )

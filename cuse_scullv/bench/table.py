@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from cuse_scullv.bench.figures import Row
@@ -40,26 +42,50 @@ def digits(value: float) -> str:
     return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
-def cells(row: Row) -> list[str]:
+def cells(row: Row) -> tuple[list[str], str, list[str]]:
     """The row as text: the case, the first server's median, the others' with their ratios."""
     case = row.case
     first, *others = (human_value(value, case.unit) for value in row.medians)
     ratios = ("" if value is None else f"{digits(value)}x" for value in row.ratios)
-    return [
-        case.figure,
-        case.block_text,
-        case.clients_text,
+    return (
+        [case.figure, case.block_text, case.clients_text],
         first,
-        *(f"{value} {ratio:>6}" for value, ratio in zip(others, ratios, strict=True)),
-    ]
+        [f"{value} {ratio:>6}" for value, ratio in zip(others, ratios, strict=True)],
+    )
 
 
-def make_table(title: str, rows: Sequence[Row], servers: Sequence[str]) -> Table:
-    """The suite's table; a line between figures."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for head in ("figure", "block", "clients", *servers):
+def make_tables(title: str, rows: Sequence[Row], servers: Sequence[str], width: int) -> list[Table]:
+    """The suite's figures in as many tables as it takes for each to be `width` columns at most:
+    each has the first server, and some of those that it is compared with."""
+    tables: list[Table] = []
+    left = list(range(1, len(servers)))
+    while left or not tables:
+        count = len(left)
+        table = make_table(title, rows, servers, left)
+        while count > 1 and width_of(table) > width:
+            count -= 1
+            table = make_table(title, rows, servers, left[:count])
+        tables.append(table)
+        left = left[count:]
+    return tables
+
+
+def width_of(table: Table) -> int:
+    """Columns of a terminal that it takes unbroken."""
+    console = Console(width=1000)
+    return Measurement.get(console, console.options, table).maximum
+
+
+def make_table(
+    title: str, rows: Sequence[Row], servers: Sequence[str], peers: Sequence[int]
+) -> Table:
+    """The first server beside `peers`, by their places; a line between figures."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    heads = ["figure", "block", "clients", servers[0], *(servers[peer] for peer in peers)]
+    for head in heads:
         table.add_column(head, justify="left" if head == "figure" else "right", no_wrap=True)
     for row, after in zip(rows, [*rows[1:], None], strict=True):
         ends = after is None or after.case.figure != row.case.figure
-        table.add_row(*cells(row), end_section=ends)
+        case, first, others = cells(row)
+        table.add_row(*case, first, *(others[peer - 1] for peer in peers), end_section=ends)
     return table

@@ -17,11 +17,11 @@ from cuse_scullv.bench.programs import compiler
 from cuse_scullv.bench.report import Outcome
 from cuse_scullv.bench.session import run
 from cuse_scullv.bench.suites import SUITES, echo
-from cuse_scullv.bench.table import make_table
+from cuse_scullv.bench.table import make_tables
 from cuse_scullv.memory import available
 
 ROUNDS, ROUNDS_QUICK = 3, 1
-WIDTH_MIN = 130  # a table that a terminal wraps is better than one that lacks digits
+WIDTH_IN_FILES = 130  # where there is no terminal that says how wide it is
 LEGEND = "2.00x: the first server is twice as good (faster, smaller); own: each client has a device"
 
 
@@ -135,11 +135,12 @@ def check_outputs(json_path: Path | None, plot_path: Path | None) -> None:
 def show(outcomes: list[Outcome], where: str) -> None:
     """The tables, and below them what the figures depend on."""
     console = Console()
-    if console.width < WIDTH_MIN:
-        console = Console(width=WIDTH_MIN)
+    if not console.is_terminal:
+        console = Console(width=WIDTH_IN_FILES)
     for outcome in outcomes:
         title = f"{outcome.suite}: {outcome.title}"
-        console.print(make_table(title, outcome.rows, outcome.servers))
+        for table in make_tables(title, outcome.rows, outcome.servers, console.width):
+            console.print(table)
     rounds = max(sample.round for outcome in outcomes for sample in outcome.samples) + 1
     plural = "" if rounds == 1 else "s"
     for line in (LEGEND, f"{where}; medians of {rounds} round{plural}"):
