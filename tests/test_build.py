@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -138,6 +139,10 @@ def test_an_sdist_makes_a_wheel_that_imports(tmp_path: Path) -> None:
     run(sys.executable, "-m", "abi3audit", "--strict", wheel, cwd=tmp_path)
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(tmp_path / "installed")
+    (metadata_file,) = (tmp_path / "installed").glob("*.dist-info/METADATA")
+    page = metadata_file.read_text()
+    assert "# cuse-scullv" in page
+    assert [link for link in re.findall(r"\]\(([^)]*)\)", page) if "://" not in link] == []
     shared = next((tmp_path / "installed").glob("*.data")) / "data"
     assert (shared / "share" / "man" / "man1" / "cuse-scullv.1").exists()
     assert (shared / "include" / "cuse-scullv" / "scullv_ioctl.h").exists()

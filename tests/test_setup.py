@@ -17,8 +17,8 @@ NOBODY = 65534
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A folder that everybody can read; pytest's own are for one user."""
-    with tempfile.TemporaryDirectory() as folder:
+    """A folder that everybody can read; pytest's own are for one user, and so may $TMPDIR be."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
@@ -29,6 +29,8 @@ def test_what_is_missing_is_named_to_who_may_not_install(public: Path) -> None:
     home.mkdir()
     home.chmod(0o777)
     shutil.copytree(ROOT / "tools", public / "tools")
+    for path in (public / "tools", *(public / "tools").rglob("*")):
+        path.chmod(0o755)  # a checkout may have been made with umask 077
     (public / "tools" / "packages.txt").write_text("gcc # there\nno-such-package # not there\n")
     become = ["setpriv", f"--reuid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
     done = subprocess.run(
