@@ -119,7 +119,7 @@ class Server:
     def __exit__(
         self,
         kind: type[BaseException] | None,
-        value: BaseException | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()

@@ -85,7 +85,7 @@ class FileView:
     def __exit__(
         self,
         kind: type[BaseException] | None,
-        value: BaseException | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self.close()

@@ -43,7 +43,7 @@ class Supervisor:
     def __exit__(
         self,
         kind: type[BaseException] | None,
-        value: BaseException | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         # Signals that came too late must not end the process now that it has ended well.

@@ -187,7 +187,7 @@ static void cool_now(struct arena *arena)
         warm_yield(arena, UINT64_MAX);
 }
 
-/* Hands the arena to the keeper. Where there is none, nothing stays warm. */
+/* Hands the arena to the thread. Where there is none, nothing stays warm. */
 static void watch(struct watched *watched)
 {
     {

@@ -51,7 +51,7 @@ class Meter:
     def __exit__(
         self,
         kind: type[BaseException] | None,
-        value: BaseException | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
