@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +22,8 @@ _PAUSE_S = 0.01  # as long as one who only asks has the lock, or a new owner has
 class PidFile:
     """Context manager: from entry to exit `path` names this process, and is locked by it.
 
-    Entering raises BlockingIOError where another process has it, or OSError with the file's name.
+    Entering raises BlockingIOError where another process has it, FileExistsError where the file is
+    something else, or OSError with the file's name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,6 +33,7 @@ class PidFile:
         while True:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
+                self._check(fd)
                 self._lock(fd)
             except BaseException:
                 os.close(fd)
@@ -48,8 +52,15 @@ class PidFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.path.unlink(missing_ok=True)
+        if self._is_at_path(self._fd):
+            self.path.unlink()
         os.close(self._fd)
+
+    def _check(self, fd: int) -> None:
+        """Nobody's notes are overwritten: what is there already must be what a server left."""
+        content = os.pread(fd, 32, 0)
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or not re.fullmatch(rb"(\d+\n)?", content):
+            raise FileExistsError(errno.EEXIST, "it is there and names no process", str(self.path))
 
     def _lock(self, fd: int) -> None:
         for _ in range(_TRIES):

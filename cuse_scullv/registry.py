@@ -49,6 +49,8 @@ def registered(places: Iterable[Path]) -> Iterator[None]:
             _make_folder()
             for place in places:
                 stack.enter_context(PidFile(_record(place)))
+        except BlockingIOError as error:
+            logger.info("%s serves that already", error)  # and will be in the way
         except OSError as error:
             logger.warning("'cuse-scullv stop' will not find this server: %s", error)
         yield
@@ -63,12 +65,13 @@ def _make_folder() -> None:
 
 def places_named(name: str) -> Iterator[Path]:
     """What `name` may mean: a node's name or path, a directory of files or a file in it."""
-    if "/" not in name:
-        yield DEV / name
     path = Path(os.path.realpath(name))
+    if "/" in name:
+        yield Path(name).absolute()  # a symbolic link to the first of several nodes
+        yield path.parent
+    else:
+        yield DEV / name
     yield path
-    yield path.parent
-    yield Path(name).absolute()  # a symbolic link to the first of several nodes
 
 
 def find(name: str) -> int:

@@ -31,7 +31,7 @@ def files(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     yield folder
     if folder.is_mount():
-        run("cuse-scullv", "stop", str(folder))
+        cli("stop", str(folder))
 
 
 # --- the file that names a process
@@ -67,6 +67,23 @@ def test_a_pid_file_has_one_owner(tmp_path: Path) -> None:
         pass
     child.communicate(b"\n")
     assert holder(path) is None
+
+
+@pytest.mark.parametrize("content", [b"notes\n", b"12 apples\n", b"1\n2\n"])
+def test_a_file_that_is_no_pid_file_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(FileExistsError), PidFile(path):
+        pass
+    assert path.read_bytes() == content
+
+
+def test_what_took_a_pid_files_place_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    with PidFile(path):
+        path.unlink()
+        path.write_text("another's\n")
+    assert path.read_text() == "another's\n"
 
 
 # --- the command
@@ -124,6 +141,17 @@ def test_a_pid_file_in_use_is_refused(files: Path, tmp_path: Path) -> None:
 def test_stop_of_nothing_says_so(tmp_path: Path) -> None:
     for name in ("no-such-device", "/dev/no-such-device", str(tmp_path)):
         assert "no server of yours serves" in refused("stop", name)
+
+
+@pytest.mark.mount
+def test_a_slip_of_the_pen_stops_no_other_server(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli(*SERVE, str(files), "--daemon").returncode == 0
+    monkeypatch.chdir(files)
+    assert "no server" in refused("stop", "scullx")
+    monkeypatch.chdir("/")
+    assert files.is_mount()
 
 
 @pytest.mark.mount

@@ -130,8 +130,16 @@ def serve(settings: Settings, cmd: tuple[str, ...], background: Background | Non
     try:
         return serve_until_told(settings, cmd, background)
     except LeftMountedError as error:
-        print(f"cuse-scullv: {error.strerror}", file=sys.stderr)
+        complain(str(error.strerror), background)
         return ENDED
+
+
+def complain(what: str, background: Background | None) -> None:
+    """Says why this ends: in the background there is nobody to read stderr, but a log."""
+    if background is None:
+        print(f"cuse-scullv: {what}", file=sys.stderr)
+    else:
+        logging.getLogger(__name__).error(what)
 
 
 def serve_until_told(
@@ -140,8 +148,8 @@ def serve_until_told(
     """The same; raises LeftMountedError besides."""
     with (
         Supervisor() as supervisor,
-        Server(settings, on_end=supervisor.wake) as server,
         registered(settings.places),
+        Server(settings, on_end=supervisor.wake) as server,
     ):
         print(f"cuse-scullv: {summary(server)}", file=sys.stderr, flush=True)
         notifier = sdnotify.SystemdNotifier()
@@ -155,7 +163,7 @@ def serve_until_told(
             supervisor.wait(lambda: server.ended)
         notifier.notify("STOPPING=1")
         if server.ended:
-            print("cuse-scullv: a device was ended by the kernel", file=sys.stderr)
+            complain("a device was ended by the kernel", background)
             return ENDED
     return status
 

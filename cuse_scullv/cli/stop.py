@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cuse_scullv import registry
+from cuse_scullv import mount, registry
 
 WAIT_S = 30.0
 
@@ -27,6 +27,12 @@ def command(name: str) -> None:
         raise click.ClickException(
             f"you may not end the server of {name}: type the command after 'sudo'"
         ) from None
+    for place in registry.places_named(name):
+        if gone and any(mounted.type == mount.TYPE for mounted in mount.mounts_on(place)):
+            raise click.ClickException(
+                f"the server of {name} has ended, and {place} stays mounted: type"
+                f" 'umount -l {place}' as root"
+            )
     if not gone:
         raise click.ClickException(
             f"the server of {name} was told to end and is still there after {WAIT_S:g} s"

@@ -9,6 +9,7 @@ import select
 import threading
 import time
 from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
 from . import wire
@@ -70,7 +71,12 @@ class FakeFile:
     def __enter__(self) -> FakeFile:
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _transact(self, opcode: int, body: bytes, out_min: int, out_max: int) -> bytes:

@@ -159,7 +159,7 @@ class FakeKernel:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        tb: TracebackType | None,
+        trace: TracebackType | None,
     ) -> None:
         try:
             self.close()
