@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cuse_scullv import cuse, ioctl, mount
 from cuse_scullv._native import ffi, lib
+from cuse_scullv.cuse.native import NativeChannel, warn_refused
 from cuse_scullv.cuse.node import gid_of, uid_of
 from cuse_scullv.cuse.session import Session
-from cuse_scullv.cuse.upcall import owner
 from cuse_scullv.device import OpenFile, ScullDevice, scullvmem_text
 from cuse_scullv.mount import MountError
 from cuse_scullv.store import Budget, Store
@@ -41,8 +41,6 @@ GRACE_S = 1.0
 SCAN_S = 1.0
 """How long to look for mappings in one process, seconds."""
 _TEXT_QUANTUM = 1 << 16  # bytes
-
-_lost: list[Any] = []  # what a thread that never ended may still use
 
 
 class FileView:
@@ -75,8 +73,7 @@ class FileView:
         self._sessions: dict[int, Session] = {}  # by node
         self._closing = False
         self._ended = threading.Event()
-        self._owner: CData = None  # keeps this object's handle
-        self._channel: CData = None
+        self._channel: NativeChannel | None = None
 
     def __enter__(self) -> FileView:
         self.start()
@@ -103,7 +100,7 @@ class FileView:
     @property
     def requests(self) -> int:
         """Reads and writes that were answered in C."""
-        return lib.channel_requests(self._channel) if self._channel else 0
+        return self._channel.requests if self._channel is not None else 0
 
     # --- life
 
@@ -119,11 +116,11 @@ class FileView:
                 self._fd, self._mount = mount.mount(self.directory)
                 undo.callback(mount.unmount, self._mount)
             self._make_sessions(undo)
-            self._open(uid, gid)
-            undo.callback(self._close_channel)
-            code = -lib.channel_wait_ready(self._channel, int(READY_S * 1000))
+            self._channel = self._open(uid, gid)
+            undo.callback(self._close_channel, self._channel)
+            code = self._channel.wait_ready(READY_S)
             if code:
-                raise MountError(code, f"no files in {self.directory}: {os.strerror(code)}")
+                raise self._no_files(code)
             if self.devices[0].ldd3:
                 self._watch_mappings()
             undo.pop_all()
@@ -132,18 +129,19 @@ class FileView:
         """Unmounts. A client that still has a file open gets ENOTCONN from now on, and SIGBUS
         where it has one mapped. LeftMountedError: the mount
         stays; all else has ended."""
-        if not self._channel:
+        channel = self._channel
+        if channel is None:
             return
         self._closing = True
         for device in self.devices:
             device.is_mapped = lambda: False
         # While all calls are still answered: both wait for pages to be written back.
-        lib.fileview_forget(self._channel)
+        lib.fileview_forget(channel.pointer)
         try:
             if self._mount is not None:
                 mount.unmount(self._mount)
         finally:
-            self._close_channel()
+            self._close_channel(channel)
 
     def _make_sessions(self, undo: contextlib.ExitStack) -> None:
         files: list[cuse.DataPathDevice] = [_DeviceFile(device) for device in self.devices]
@@ -154,7 +152,7 @@ class FileView:
             self._sessions[node] = Session(file, 1, self._hung_up)
         undo.callback(self._finish_sessions)
 
-    def _open(self, uid: int, gid: int) -> None:
+    def _open(self, uid: int, gid: int) -> NativeChannel:
         names = [ffi.new("char[]", os.fsencode(device.name)) for device in self.devices]
         text = ffi.new("char[]", TEXT_NAME.encode())
         files = ffi.new("struct fileview_file[]", len(names))
@@ -167,24 +165,25 @@ class FileView:
         setup.directory = directory if self._mount is not None else ffi.NULL
         setup.budget = self.devices[0].shared.budget.pointer
         setup.uid, setup.gid, setup.mode = uid, gid, self.devices[0].mode
-        self._owner = owner(self)
         assert self._fd is not None
         fd, self._fd = self._fd, None  # C closes it, also where it fails
-        channel = lib.fileview_open(fd, setup, self.workers.options(), self._owner)
-        if not channel:
-            code = ffi.errno
-            raise MountError(code, f"no files in {self.directory}: {os.strerror(code)}")
-        self._channel = channel
+        options = self.workers.options()
+        try:
+            return NativeChannel(self, lambda owner: lib.fileview_open(fd, setup, options, owner))
+        except OSError as error:
+            raise self._no_files(error.errno or errno.EIO) from None
 
-    def _close_channel(self) -> None:
-        channel, self._channel = self._channel, None
+    def _no_files(self, code: int) -> MountError:
+        return MountError(code, f"no files in {self.directory}: {os.strerror(code)}")
+
+    def _close_channel(self, channel: NativeChannel) -> None:
+        self._channel = None
         for session in self._sessions.values():
             session.stop(0)
-        threads_left = lib.channel_close(channel, int(GRACE_S * 1000)) == -errno.EBUSY
-        if threads_left:
-            logger.error("%s: a call hangs; its thread is left behind", self.directory)
-            _lost.append(self._owner)
-        self._finish_sessions(threads_left)
+        self._finish_sessions(channel.close(GRACE_S, self._complain))
+
+    def _complain(self) -> None:
+        logger.error("%s: a call hangs; its thread is left behind", self.directory)
 
     def _finish_sessions(self, threads_left: bool = False) -> None:
         sessions, self._sessions = self._sessions, {}
@@ -198,13 +197,7 @@ class FileView:
         if call.kind == lib.CALL_HANGUP:
             self._hung_up()
         elif call.kind == lib.CALL_REFUSED:
-            logger.warning(
-                "%s: refused a message of opcode %d and %d bytes, which is none; further ones are"
-                " only counted",
-                self.directory,
-                call.cmd,
-                call.size,
-            )
+            warn_refused(logger, self.directory, call)
         elif call.kind in (lib.CALL_RESIZE, lib.CALL_REMOVE):
             lib.call_reply_error(call, self._empty(call.node))
         else:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
 
 from cuse_scullv._native import ffi, lib
 
@@ -21,14 +20,11 @@ from . import node as node_module
 from .device import DataPathDevice, Device
 from .errors import DeviceError
 from .host import open_cuse
+from .native import NativeChannel
 from .node import Node
 from .pump import Pump
 from .session import Session
-from .upcall import owner
 from .workers import Workers
-
-if TYPE_CHECKING:
-    from cuse_scullv._native import CData
 
 logger = logging.getLogger("cuse_scullv.cuse")
 
@@ -39,7 +35,6 @@ GRACE_S = 1.0
 
 _names_lock = threading.Lock()
 _names: set[str] = set()  # under _names_lock: of the nodes that this process serves
-_lost: list[Any] = []  # what threads that never ended may still use
 _started: set[Channel] = set()  # to be closed before the interpreter goes
 
 
@@ -77,8 +72,7 @@ class Channel:
         self._has_node = fd is None or not stat.S_ISSOCK(os.fstat(fd).st_mode)
         self._node: Node | None = None
         self._session: Session | None = None
-        self._owner: CData = None  # keeps the session's handle
-        self._channel: CData = None
+        self._channel: NativeChannel | None = None
         self._pump: Pump | None = None
         self._ready = False
         self._ended = threading.Event()
@@ -117,7 +111,7 @@ class Channel:
     @property
     def requests(self) -> int:
         """Reads and writes that were answered in C."""
-        return lib.channel_requests(self._channel) if self._channel else 0
+        return self._channel.requests if self._channel is not None else 0
 
     def start(self) -> None:
         """Begins to serve. DeviceError: no CUSE here, the name is taken, the device is served
@@ -158,18 +152,21 @@ class Channel:
         setup.unrestricted = device.unrestricted
         setup.data_path = isinstance(device, DataPathDevice)
         setup.pumped = session.on_loop
-        self._owner = owner(session)
         fd, self._fd = self._fd, None  # C closes it, also where it fails
         assert fd is not None
         if session.on_loop and self._has_node:
             os.set_blocking(fd, False)  # a request may be withdrawn just before it is read
-        channel = lib.cuse_open(fd, setup, self.workers.options(), self._owner)
-        if not channel:
-            code = ffi.errno
-            raise DeviceError(code, f"no session for {device.name!r}: {os.strerror(code)}")
-        self._channel = channel
+        options = self.workers.options()
+        try:
+            self._channel = NativeChannel(
+                session, lambda owner: lib.cuse_open(fd, setup, options, owner)
+            )
+        except OSError as error:
+            raise DeviceError(
+                error.errno, f"no session for {device.name!r}: {error.strerror}"
+            ) from None
         if session.on_loop:
-            self._pump = Pump(fd, channel)
+            self._pump = Pump(fd, self._channel.pointer)
         _started.add(self)
 
     def _close_fd(self) -> None:
@@ -182,8 +179,10 @@ class Channel:
         is taken; ETIMEDOUT, it took more than `timeout` seconds; and those of the node."""
         if self._ready:
             return
+        if self._channel is None:
+            raise DeviceError(errno.ENODEV, f"{self!r} is not started")
         deadline = time.monotonic() + timeout
-        code = -lib.channel_wait_ready(self._channel, int(timeout * 1000))
+        code = self._channel.wait_ready(timeout)
         if code:
             raise self._refused(code, timeout)
         if self._node is not None:
@@ -210,21 +209,21 @@ class Channel:
         that clients still have open are released. What a client does then is ENODEV or ENOTCONN."""
         channel, self._channel = self._channel, None
         session = self._session
-        if not channel or session is None:
+        if channel is None or session is None:
             return
         _started.discard(self)
         session.stop(grace)
         if self._pump is not None:
             self._pump.stop(grace)
-        threads_left = lib.channel_close(channel, int(grace * 1000)) == -errno.EBUSY
-        if threads_left:
-            logger.error("%s: a handler hangs; its thread is left behind", self.device.name)
-            _lost.append(self._owner)
+        threads_left = channel.close(grace, self._complain)
         if self._node is not None:
             self._node.remove()
             with _names_lock:
                 _names.discard(self.device.name)
         session.finish(threads_left=threads_left)
+
+    def _complain(self) -> None:
+        logger.error("%s: a handler hangs; its thread is left behind", self.device.name)
 
     def _hung_up(self) -> None:
         self._ended.set()

@@ -6,8 +6,7 @@ thread, which can be given up, `async def` on the loop. The loop brings the call
 of a device's handlers are its own (pump.py).
 
 State: `pending`, requests not answered yet; `files`, files that are open; both are dicts whose
-single operations are atomic. `_poll_lock` guards the poll handles and is a leaf.
-"""
+single operations are atomic."""
 
 from __future__ import annotations
 
@@ -32,6 +31,8 @@ from .errors import DeviceError
 from .file import File
 from .ioctl import IoctlRequest
 from .loop import handler_loop
+from .native import warn_refused
+from .polls import Polls
 from .pool import Pool, Worker
 from .pump import can_pump
 from .request import Request
@@ -59,8 +60,7 @@ class Session(Answers):
         self._on_end = on_end
         self._closing = False
         self._early: OrderedDict[int, bool] = OrderedDict()
-        self._poll_lock = threading.Lock()
-        self._polls: dict[int, int] = {}  # under _poll_lock: handle by file number
+        self._polls = Polls()
         self.on_loop = can_pump(device)
         """Calls come on the handlers' loop, whose thread takes them from the channel."""
         self._deadlines: Deadlines | None = None
@@ -184,7 +184,7 @@ class Session(Answers):
         number = call.open
         # The answer frees the file's handle, whatever it says: finish() must not do so again.
         file = self.files.pop(number)
-        self._set_poll(number, 0)
+        self._polls.set(number, 0)
         request = self._begin(call, file, "release")
         if request is None:
             self.release_now(file)
@@ -231,7 +231,7 @@ class Session(Answers):
         poll = call.poll
         # Before the handler looks: a notify() that comes while it does must reach the client.
         if poll:
-            self._set_poll(number, poll)
+            self._polls.set(number, poll)
         request = self._begin(call, file, "poll")
         if request is None:
             return
@@ -271,45 +271,18 @@ class Session(Answers):
         )
 
     def _on_refused(self, call: Call) -> None:
-        logger.warning(
-            "%s: refused a message of opcode %d and %d bytes, which is none; further ones are only"
-            " counted",
-            self.device.name,
-            call.cmd,
-            call.size,
-        )
+        warn_refused(logger, self.device.name, call)
 
     def _on_unknown(self, call: Call) -> None:
         lib.call_reply_error(call, errno.ENOSYS)
 
     # --- poll -------------------------------------------------------------------------------
 
-    def _set_poll(self, number: int, poll: int) -> None:
-        """Puts `poll` (0: none) in the place of the file's poll handle, which is given back."""
-        with self._poll_lock:
-            old = self._polls.pop(number, 0)
-            if poll and not self._closing:
-                self._polls[number] = poll
-            elif poll:
-                lib.call_drop_poll(poll)
-        if old:
-            lib.call_drop_poll(old)
-
     def notify(self, file: File) -> None:
-        self._wake(file._number)
+        self._polls.wake(file._number)
 
     def notify_all(self) -> None:
-        for number in list(self._polls):
-            self._wake(number)
-
-    def _wake(self, number: int) -> None:
-        # Under the lock, so that stop() does not end the session meanwhile. One wake-up a handle:
-        # who is woken asks again, and brings another.
-        with self._poll_lock:
-            poll = self._polls.pop(number, 0)
-            if poll:
-                lib.call_notify_poll(poll)
-                lib.call_drop_poll(poll)
+        self._polls.wake_all()
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -328,10 +301,7 @@ class Session(Answers):
                     "%s: %s() has not ended with the device", self.device.name, request.handler
                 )
                 lib.call_reply_error(request.call, errno.ENODEV)
-        with self._poll_lock:
-            polls, self._polls = self._polls, {}
-            for poll in polls.values():
-                lib.call_drop_poll(poll)
+        self._polls.end()
         if self._deadlines is not None:
             self._deadlines.stop()
         if self._pool is not None:
