@@ -128,7 +128,7 @@ def test_an_sdist_makes_a_wheel_that_imports(tmp_path: Path) -> None:
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
         tar.extractall(tmp_path / "source")
-    assert {"LICENSE", "csrc/scullv.h", "tools/setup", "tools/guest.d/init.c"} <= names
+    assert {"LICENSE", "csrc/scullv.h", "tools/setup", "tools/guest.d/init/main.c"} <= names
     assert not [name for name in names if name.endswith((".so", ".o", ".pyc"))]
     (source,) = (tmp_path / "source").iterdir()
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")

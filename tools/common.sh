@@ -12,7 +12,7 @@ if [ -z "${HOME:-}" ] || [ ! -w "$HOME" ]; then
 fi
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-# tools/guest computes the same folder: keep the two in step.
+# tools/guest.d/cache.py computes the same folder: keep the two in step.
 # shellcheck disable=SC2034  # for those who source this
 cache=${CUSE_SCULLV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cuse-scullv}
 PATH=$root/.venv/bin:$PATH:/usr/sbin:/sbin

@@ -1,0 +1,94 @@
+"""The streams of a command that was started at a terminal: a serial line of the guest, whose other
+end is that terminal. Its line discipline is the guest's: echo, ^C and ^Z are the command's."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import termios
+import tty
+from pathlib import Path
+from typing import Any
+
+from report import say
+
+ESCAPE = b"\x1d"  # ^]
+ESCAPES = 3  # in a row
+
+
+class KilledError(Exception):
+    """The user gave the guest up."""
+
+
+def at_a_terminal() -> bool:
+    return all(os.isatty(number) for number in (0, 1, 2))
+
+
+def size() -> tuple[int, int]:
+    """(rows, columns) of our own."""
+    rows, columns, _, _ = struct.unpack("4H", fcntl.ioctl(1, termios.TIOCGWINSZ, bytes(8)))
+    return rows or 24, columns or 80
+
+
+class Terminal:
+    """Between our terminal and the guest's line. It is ours until the guest is up: ^C ends us."""
+
+    def __init__(self) -> None:
+        self._line, there = socket.socketpair()
+        self.guest_end = there.detach()
+        self._before: list[Any] | None = None  # the terminal's settings
+        self._escapes = 0
+        self._open = True  # somebody types
+
+    def begin(self, control: Path) -> None:
+        """The terminal is the guest's from now on."""
+        say("this terminal is the guest's now; ^] three times in a row kills it")
+        self._before = termios.tcgetattr(0)
+        tty.setraw(0, termios.TCSADRAIN)
+        signal.signal(signal.SIGWINCH, lambda _number, _frame: self._resize(control))
+
+    def _resize(self, control: Path) -> None:
+        fresh = control / "size.new"
+        fresh.write_text("{} {}\n".format(*size()))
+        fresh.replace(control / "size")
+
+    def move(self, pause: float) -> bool:
+        reads = [self._line.fileno()]
+        if self._before is not None and self._open:
+            reads.append(0)
+        ready, _, _ = select.select(reads, [], [], pause)
+        if 0 in ready:
+            self._type()
+        return self._line.fileno() in ready and self._show()
+
+    def _type(self) -> None:
+        data = os.read(0, 4096)
+        if not data:
+            self._open = False
+            return
+        for at in range(len(data)):
+            self._escapes = self._escapes + 1 if data[at : at + 1] == ESCAPE else 0
+            if self._escapes == ESCAPES:
+                raise KilledError
+        self._line.sendall(data)
+
+    def _show(self) -> bool:
+        try:
+            data = self._line.recv(1 << 16)
+        except ConnectionResetError:  # the machine has ended, and not read all that was typed
+            return False
+        view = memoryview(data)
+        while view:
+            view = view[os.write(1, view) :]
+        return bool(data)
+
+    def close(self) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGWINCH, signal.SIG_DFL)
+            termios.tcsetattr(0, termios.TCSADRAIN, self._before)
+        os.close(self.guest_end)
+        self._line.close()
