@@ -73,19 +73,24 @@ def test_vectors_are_one_stream(file: RealFile) -> None:
 
 def test_nothing_is_spliced_from_or_to_a_node(file: RealFile) -> None:
     inlet, outlet = os.pipe()
-    target = os.memfd_create("target")
+    other = os.memfd_create("other")
+    os.write(outlet, b"data")
+    os.pwrite(other, b"data", 0)
+    calls = [
+        lambda: os.splice(file.fd, outlet, 4),
+        lambda: os.splice(inlet, file.fd, 4),
+        lambda: os.sendfile(other, file.fd, None, 4),
+        lambda: os.sendfile(file.fd, other, 0, 4),
+        lambda: os.copy_file_range(file.fd, other, 4),
+        lambda: os.copy_file_range(other, file.fd, 4, 0),
+    ]
     try:
-        calls = [
-            lambda: os.splice(file.fd, outlet, 4),
-            lambda: os.sendfile(target, file.fd, None, 4),
-            lambda: os.copy_file_range(file.fd, target, 4),
-        ]
         for call in calls:
             with pytest.raises(OSError) as caught:
                 call()
             assert caught.value.errno == errno.EINVAL
     finally:
-        for fd in (inlet, outlet, target):
+        for fd in (inlet, outlet, other):
             os.close(fd)
     assert file.read(10) == b"0123456789"
 
@@ -153,6 +158,24 @@ def test_programs_that_seek_show_the_wrong_bytes_and_no_error(
         assert done.stderr == b""
         shown.append(done.stdout)
     assert shown[0] != shown[1]
+
+
+@pytest.mark.parametrize(("words", "status"), [(["cmp"], 0), (["cmp", "-i", f"{SKIPPED}"], 1)])
+def test_cmp_is_right_but_where_it_skips(
+    node: RealServer, tmp_path: Path, words: list[str], status: int
+) -> None:
+    plain = tmp_path / "plain"
+    for path in (plain, node.path):
+        path.write_bytes(LINES)
+    done = subprocess.run([*words, plain, node.path], capture_output=True, check=False)
+    assert done.returncode == status, done.stdout
+
+
+@pytest.mark.parametrize("last", [["-n", "3"], ["-c", "18"]])
+def test_tail_of_the_end_reads_to_it(node: RealServer, last: list[str]) -> None:
+    Path(node.path).write_bytes(LINES)
+    done = subprocess.run(["tail", *last, node.path], capture_output=True, check=True)
+    assert done.stdout == LINES[-18:]
 
 
 def test_python_writes_where_it_stands_not_where_it_seeks(file: RealFile, node: RealServer) -> None:
