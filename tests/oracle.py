@@ -94,7 +94,7 @@ def play(script: dict[str, Any], opener: Opener) -> list[Difference]:
     try:
         for index, (op, expected) in enumerate(zip(script["ops"], script["results"], strict=True)):
             try:
-                got = _perform(op, files, opener)
+                got = perform(op, files, opener)
             except OSError as error:
                 got = {"ret": -1, "errno": errno.errorcode[error.errno or 0]}
             if got != expected:
@@ -115,7 +115,7 @@ def play_all(scripts: Iterable[dict[str, Any]], opener: Opener) -> tuple[int, li
     return count, differences
 
 
-def _perform(op: Op, files: dict[int, OpenFile], opener: Opener) -> Result:
+def perform(op: Op, files: dict[int, OpenFile], opener: Opener) -> Result:
     if op["op"] == "open":
         flags = reduce(operator.or_, (getattr(os, name) for name in op["flags"].split("|")))
         files[op["fd"]] = opener(op["dev"], flags)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import book
 from cuse_scullv.cuse.testing import BAD, FakeFile
 from cuse_scullv.ioctl import NUMBERS
 from cuse_scullv.params import PAGE_SIZE
@@ -79,6 +80,34 @@ def test_every_recorded_script_gives_the_recorded_results(
     played, differences = play_all(load(DATA / f"{name}.jsonl.gz"), opener_of(served))
     assert "\n".join(map(str, differences)) == ""
     assert played == scripts
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "scripts"), RECORDINGS, ids=[name for name, _, _ in RECORDINGS]
+)
+def test_the_model_of_the_book_gives_the_recorded_results(
+    name: str, preset: str, scripts: int
+) -> None:
+    played, differences = play_all(load(DATA / f"{name}.jsonl.gz"), book.opener(preset))
+    assert "\n".join(map(str, differences)) == ""
+    assert played == scripts
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("preset", "seeks"), [(name, name.endswith("v")) for name in book.KINDS] + [("scullv", False)]
+)
+def test_further_scripts_give_what_the_model_says(
+    preset: str, seeks: bool, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUSE_SCULLV_SCRIPTS: how many of each."""
+    monkeypatch.setattr("cuse_scullv.device.has_sys_admin", lambda _pid: True)
+    served = serve(devices=2, ldd3=True, preset=preset)
+    count = int(os.environ.get("CUSE_SCULLV_SCRIPTS", "40"))
+    scripts = book.scripts(preset, first_seed=1_000_000, count=count, seeks=seeks)
+    played, differences = play_all(scripts, opener_of(served))
+    assert "\n".join(map(str, differences)) == ""
+    assert played == count
 
 
 def test_a_differing_operation_is_reported_with_seed_place_and_both_results(serve: Serve) -> None:
