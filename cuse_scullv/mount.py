@@ -156,13 +156,15 @@ def unmount(mounted: Mount) -> None:
 
     Raises LeftMountedError where it stays."""
     directory = Path(mounted.directory)
+    said = ""
     for lazy in (False, True):
         if mounted not in mounts_on(directory):
             return
-        _unmount(directory, lazy)
+        said = _unmount(directory, lazy)
     if mounted in mounts_on(directory):
+        why = f" ({said})" if said else ""
         raise LeftMountedError(
-            errno.EBUSY, f"{directory} stays mounted: type umount -l {directory} as root"
+            errno.EBUSY, f"{directory} stays mounted{why}: type umount -l {directory} as root"
         )
 
 
@@ -237,13 +239,17 @@ def _received(end: socket.socket) -> list[int]:
         return []
 
 
-def _unmount(directory: Path, lazy: bool) -> None:
+def _unmount(directory: Path, lazy: bool) -> str:
     """Tries to, by umount2(2) where that is allowed, else by fusermount3. Whether it did is for
-    the table of mounts to tell."""
-    if lib.fileview_unmount(os.fsencode(directory), lazy) == 0 or os.geteuid() == 0:
-        return
-    words = [HELPER, "-u", "-q", *(["-z"] if lazy else []), "--", str(directory)]
-    with contextlib.suppress(FileNotFoundError):
-        subprocess.run(
+    the table of mounts to tell; why it did not, what is returned."""
+    code = -lib.fileview_unmount(os.fsencode(directory), lazy)
+    if code == 0 or os.geteuid() == 0:
+        return os.strerror(code) if code else ""
+    words = [HELPER, "-u", *(["-z"] if lazy else []), "--", str(directory)]
+    try:
+        done = subprocess.run(
             words, stdin=subprocess.DEVNULL, capture_output=True, timeout=HELPER_S, check=False
         )
+    except FileNotFoundError:
+        return f"no {HELPER} on PATH"
+    return " ".join(done.stderr.decode(errors="replace").split())

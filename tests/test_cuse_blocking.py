@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from cuse_scullv import cuse
 from cuse_scullv.cuse import testing
-from cuse_scullv.cuse.testing import FakeKernel
+from cuse_scullv.cuse.testing import FakeFile, FakeKernel
 
 pytestmark = pytest.mark.fake
 
@@ -452,6 +453,13 @@ def test_a_deadline_is_no_hurry(cuse_device: Callable[..., FakeKernel]) -> None:
         assert file.read(1) == b"x"
 
 
+def opened_in_time(kernel: FakeKernel) -> FakeFile:
+    """A busy machine may not manage even that within the device's time."""
+    while True:
+        with suppress(TimeoutError):
+            return kernel.open()
+
+
 @pytest.mark.logs_errors
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_each_call_is_answered_once_whatever_races(
@@ -471,7 +479,7 @@ def test_each_call_is_answered_once_whatever_races(
 
     device = cuse.Device("races", read=read_async if asynchronous else read, timeout=timeout)
     kernel = cuse_device(device)
-    file = kernel.open()
+    file = opened_in_time(kernel)
     outcomes: set[int | None] = set()
     for _ in range(15):
         calls = [kernel.start(file.read, size) for size in range(1, 9)]

@@ -193,6 +193,11 @@ def test_many_devices_have_many_files(directory: Path) -> None:
 # In mounts of its own, where everybody may open /dev/fuse.
 IN_PRIVATE = """
 set -e
+if ! [ -e /etc/mtab ]; then # fusermount3 wants it, and a minimal Debian has none
+    cp -a /etc "$NODE.etc"
+    ln -s /proc/self/mounts "$NODE.etc/mtab"
+    mount --bind "$NODE.etc" /etc
+fi
 mknod "$NODE" c 10 229
 chmod 666 "$NODE"
 mount --bind "$NODE" /dev/fuse
@@ -275,7 +280,8 @@ def test_a_mount_that_stays_is_told_and_no_other_is(directory: Path, tmp_path: P
     assert done.stdout.split() == [b"1", b"mounted", b"2"], done.stderr.decode()
     lines = done.stderr.decode().splitlines()
     assert lines[-2:] == [
-        f"cuse-scullv: {directory} stays mounted: type umount -l {directory} as root",
+        f"cuse-scullv: {directory} stays mounted (no fusermount3 on PATH): type umount -l"
+        f" {directory} as root",
         f"cuse-scullv: {directory} is still mounted by a server that died: type umount -l"
         f" {directory} as root",
     ]

@@ -3,7 +3,7 @@
  * A device that is trimmed is often filled again at once. Memory that went to the kernel in between
  * has to be faulted in and cleared once more, which takes longer than the copy into it. So what is
  * freed stays warm for a while, as allocators let it decay (jemalloc(3): dirty_decay_ms); what was
- * never needed for KEEP_MS goes back.
+ * never needed for warm_keep_ms goes back.
  *
  * One thread for the process, there only while there is something to look after: an idle server has
  * none. Lock: `lock` guards the list and `running`; of others only an arena's is taken under it. */
@@ -21,7 +21,12 @@
 #include "memory/arena_private.h"
 
 #define WARM_KEPT_BYTES (8 * MIB) /* of one arena, for good */
-#define KEEP_MS 1000
+
+#ifdef CUSE_SCULLV_FAULTS
+unsigned warm_keep_ms = 1000; /* for tests, some of which cool by hand */
+#else
+enum { warm_keep_ms = 1000 };
+#endif
 
 /* Keeps the first regions of the run warm, as many as there is room for: how many. */
 uint32_t warm_keep(struct arena *arena, region_t first, uint32_t count)
@@ -237,7 +242,7 @@ static bool ends(void)
 
 static void *keep(void *unused)
 {
-    const struct timespec while_warm = {KEEP_MS / 1000, KEEP_MS % 1000 * 1000000};
+    const struct timespec while_warm = {warm_keep_ms / 1000, warm_keep_ms % 1000 * 1000000};
 
     (void)unused;
     do {

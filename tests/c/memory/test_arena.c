@@ -1,43 +1,9 @@
-#include "helper.h"
+#include "memory/fixture.h"
 
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "memory/recycle.h"
 #include "memory/warm.h"
-
-#define REGION (64 * KIB)
-#define WARM_REGIONS (8 * MIB / REGION)
-
-struct fixture {
-    struct budget *budget;
-    struct arena *arena;
-};
-
-static struct fixture make(uint64_t max_bytes, size_t region_bytes)
-{
-    struct fixture f = {.budget = budget_new(max_bytes)};
-    f.arena = arena_new(f.budget, region_bytes);
-    assert_non_null(f.arena);
-    return f;
-}
-
-static void unmake(struct fixture *f)
-{
-    arena_drop(f->arena);
-    budget_free(f->budget);
-}
-
-/* Takes `n` regions and fills them with `value`. */
-static void take_many(struct fixture *f, region_t *region, unsigned n, uint8_t value)
-{
-    for (unsigned i = 0; i < n; i++) {
-        bool zeroed;
-        region[i] = arena_take(f->arena, &zeroed);
-        assert_int_not_equal(region[i], REGION_NONE);
-        memset(arena_address(f->arena, region[i]), value, arena_region_bytes(f->arena));
-    }
-}
 
 static void regions_are_apart_and_read_as_zeros(void **state)
 {
@@ -201,83 +167,6 @@ static void a_sweep_leaves_what_is_in_use(void **state)
     unmake(&f);
 }
 
-static void what_was_needed_lately_stays_warm(void **state)
-{
-    (void)state;
-    struct fixture f = make(64 * MIB, REGION);
-    const unsigned n = 64 * MIB / REGION, kept = 8 * MIB / REGION;
-    region_t *region = calloc(n, sizeof *region);
-    take_many(&f, region, n, 1);
-    struct arena_batch batch = {.arena = f.arena};
-    for (unsigned i = 0; i < n; i++)
-        arena_batch_retire(&batch, region[i]);
-    arena_batch_flush(&batch);
-    take_many(&f, region, n / 2, 2);
-    for (unsigned i = 0; i < n / 2; i++)
-        arena_retire(f.arena, region[i]);
-    assert_false(budget_charge(f.budget, BUDGET_WARM, 1));
-    assert_false(warm_cool(f.arena)); /* half of them was there all the time */
-    uint64_t gone = (uint64_t)(n / 2 - kept) * REGION;
-    assert_true(budget_charge(f.budget, BUDGET_WARM, gone));
-    assert_false(budget_charge(f.budget, BUDGET_WARM, 1));
-    budget_uncharge(f.budget, BUDGET_WARM, gone);
-    assert_true(warm_cool(f.arena));
-    assert_true(budget_charge(f.budget, BUDGET_WARM, (uint64_t)(n - kept) * REGION));
-    assert_false(budget_charge(f.budget, BUDGET_WARM, 1));
-    budget_uncharge(f.budget, BUDGET_WARM, (uint64_t)(n - kept) * REGION);
-    free(region);
-    unmake(&f);
-}
-
-static void what_is_warm_makes_room_for_other_arenas(void **state)
-{
-    (void)state;
-    struct fixture f = make(64 * MIB, REGION);
-    const unsigned n = 64 * MIB / REGION, kept = 8 * MIB / REGION;
-    region_t *region = calloc(n, sizeof *region);
-    struct fixture other = {f.budget, arena_new(f.budget, REGION)};
-    take_many(&f, region, n, 1);
-    for (unsigned i = 0; i < n; i++)
-        arena_retire(f.arena, region[i]);
-    take_many(&other, region, kept + 1, 2);
-    /* A part went at each take, and only that: together they are within the limit. */
-    assert_true(budget_charge(f.budget, BUDGET_WARM, (uint64_t)(kept + 1) * REGION));
-    assert_false(budget_charge(f.budget, BUDGET_WARM, 32 * MIB));
-    budget_uncharge(f.budget, BUDGET_WARM, (uint64_t)(kept + 1) * REGION);
-    for (unsigned i = 0; i < kept + 1; i++)
-        arena_retire(other.arena, region[i]);
-    arena_drop(other.arena);
-    free(region);
-    unmake(&f);
-}
-
-static void what_is_warm_is_uncharged_with_the_arena(void **state)
-{
-    (void)state;
-    struct budget *budget = budget_new(8 * MIB);
-    for (unsigned closing = 0; closing < 2; closing++) {
-        struct fixture f = {budget, arena_new(budget, REGION)};
-        region_t region[4];
-        take_many(&f, region, 4, 1);
-        for (unsigned i = 0; i < 4; i++)
-            arena_retire(f.arena, region[i]);
-        assert_false(budget_charge(budget, BUDGET_WARM, 8 * MIB));
-        if (closing)
-            arena_close(f.arena);
-        else
-            arena_drop(f.arena);
-        assert_true(budget_charge(budget, BUDGET_WARM, 8 * MIB));
-        budget_uncharge(budget, BUDGET_WARM, 8 * MIB);
-        if (closing) {
-            take_many(&f, region, 1, 1);
-            arena_retire(f.arena, region[0]);
-            assert_true(budget_charge(budget, BUDGET_WARM, 8 * MIB));
-            arena_drop(f.arena);
-        }
-    }
-    budget_free(budget);
-}
-
 static void any_limit_and_any_region_size_make_an_arena(void **state)
 {
     (void)state;
@@ -324,9 +213,6 @@ int main(void)
         cmocka_unit_test(memory_goes_back_but_for_what_is_kept_warm),
         cmocka_unit_test(a_batch_takes_regions_in_any_order),
         cmocka_unit_test(a_sweep_leaves_what_is_in_use),
-        cmocka_unit_test(what_was_needed_lately_stays_warm),
-        cmocka_unit_test(what_is_warm_makes_room_for_other_arenas),
-        cmocka_unit_test(what_is_warm_is_uncharged_with_the_arena),
         cmocka_unit_test(any_limit_and_any_region_size_make_an_arena),
         cmocka_unit_test(an_arena_makes_do_with_less_address_space),
     };
