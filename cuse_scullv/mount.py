@@ -7,7 +7,6 @@ of libfuse: _FUSE_COMMFD).
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
