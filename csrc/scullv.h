@@ -21,7 +21,12 @@
 struct budget;
 struct budget *budget_new(uint64_t max_bytes); /* NULL: no memory */
 void budget_free(struct budget *budget);
-uint64_t budget_used(const struct budget *budget); /* bytes of regions now held */
+uint64_t budget_used(const struct budget *budget); /* bytes now held */
+/* From here on the file system of `fd` keeps the limit, and says what of it is used. `fd` is the
+ * budget's. */
+void budget_follow(struct budget *budget, int fd);
+/* A tmpfs of so many bytes that is mounted nowhere: a descriptor of it, for openat(2). -errno. */
+int tmpfs_open(uint64_t max_bytes);
 
 /* --- store.c: the bytes of one device -------------------------------------------------------- */
 struct store;
@@ -29,7 +34,7 @@ struct store_info {
     uint64_t size;         /* bytes: one past the last byte written, or as resized */
     uint64_t quantum;      /* bytes of one quantum */
     uint64_t region_bytes; /* a quantum rounded up to pages */
-    uint64_t regions;      /* quanta that have memory */
+    uint64_t resident;     /* bytes of memory that the quanta have */
     uint64_t index_bytes;  /* memory of the index itself */
     uint32_t qset;         /* quanta of one quantum set */
     uint64_t changes;      /* counts writes, trims, punches, changes of size */
@@ -37,6 +42,11 @@ struct store_info {
     uint64_t cuts;         /* counts what may have made the store shorter */
 };
 struct store *store_new(struct budget *budget, uint64_t quantum, uint32_t qset); /* NULL: errno */
+/* A store whose bytes are those of the file `fd` from `offset` on; `fd` is the store's, on failure too.
+ * `fixed`: bytes of a device that does not grow, and keeps them when it is trimmed; 0: it grows.
+ * `limited`: the budget is charged for what the file has; else its file system keeps the limit. */
+struct store *store_new_file(struct budget *budget, uint64_t quantum, uint32_t qset, int fd,
+                             uint64_t offset, uint64_t fixed, bool limited); /* NULL: errno */
 void store_free(struct store *store); /* gives the maker's reference back */
 /* Empties the store, gives its memory back and adopts the geometry. -ENOMEM, -EINVAL: unchanged. */
 int store_trim(struct store *store, uint64_t quantum, uint32_t qset);
@@ -47,6 +57,9 @@ int store_allocate(struct store *store, uint64_t offset, uint64_t length, bool k
 /* SEEK_DATA (`hole` false) and SEEK_HOLE. The offset, or -ENXIO past the end. */
 int64_t store_seek_extent(struct store *store, uint64_t offset, bool hole);
 void store_get_info(struct store *store, struct store_info *info);
+uint64_t store_count_quanta(struct store *store); /* that have memory */
+/* What was written is where it outlives a power cut, if it is a file on a disk. -ENOSYS: it is none. */
+int store_sync(struct store *store);
 /* For whoever changes the store otherwise than through the file view, before and after: pages that
  * the kernel has of the range are written back and dropped. Not while holding any lock. */
 void store_tell_watch(struct store *store, uint64_t offset, uint64_t length);
@@ -176,12 +189,15 @@ struct fileview_setup {
     struct budget *budget; /* what statfs tells; held by the view */
     uint32_t uid, gid;     /* of everything */
     uint32_t mode;         /* of the stores' files: permission bits */
+    bool passthrough;      /* stores that are files: the kernel does their I/O where it can */
 };
 /* Serves files on `fd`, which is mounted already or a SEQPACKET socket that speaks the same; the
  * channel owns it, on failure too. NULL with errno set. Of its calls, OPEN RELEASE IOCTL RESIZE
  * REMOVE name their `node`; they are run one at a time. OPEN gives every file a handle. */
 struct channel *fileview_open(int fd, const struct fileview_setup *setup,
                               const struct channel_options *options, void *owner);
+/* Once it is ready: how many files the kernel reads and writes without asking. */
+uint32_t fileview_passed(struct channel *channel);
 /* The stores no longer tell the view of changes. Before channel_close, while calls are answered. */
 void fileview_forget(struct channel *channel);
 /* mount(2) and umount2(2), for who may. Options: of a fuse mount, "fd=" among them. */

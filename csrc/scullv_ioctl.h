@@ -103,6 +103,10 @@ struct scullv_info {
 };
 #define SCULLV_INFO_LDD3 1u /* the server follows the book's rules */
 #define SCULLV_INFO_BYTES 2u /* as scullc: what K's commands call an order is a quantum in bytes */
+#define SCULLV_INFO_MEMFD 4u        /* the bytes are those of an anonymous file, … */
+#define SCULLV_INFO_FILE 8u         /* … of a file, … */
+#define SCULLV_INFO_MAP 16u         /* … of a part of a file; else of the server's memory */
+#define SCULLV_INFO_PASSTHROUGH 32u /* the kernel does the file view's I/O without the server */
 #define SCULLV_IOC_INFO _IOR(SCULLV_IOC_EXT_MAGIC, 4, struct scullv_info)
 
 /* A piece of the device's part of the scullvmem text: at most `length` bytes from `offset`. The

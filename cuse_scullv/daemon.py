@@ -15,8 +15,17 @@ from pathlib import Path
 from types import TracebackType
 
 from cuse_scullv import cuse
+from cuse_scullv.backing import (
+    ANON,
+    AUTO,
+    FILE,
+    MAP,
+    PASSTHROUGH,
+    Backing,
+    BackingError,
+    Ground,
+)
 from cuse_scullv.device import MemDevice, ScullDevice, Shared
-from cuse_scullv.memory import default_limit
 from cuse_scullv.params import Params
 from cuse_scullv.registry import DEV
 
@@ -38,7 +47,11 @@ class Settings:
     """Of the first device; those that follow count on from it."""
     params: Params = field(default_factory=Params)
     max_bytes: int | None = None
-    """Memory of all devices together, bytes of allocated regions; None: `default_limit`."""
+    """Bytes of all devices together; None: `default_limit`, or of a file what its disk has."""
+    backing: Backing = field(default_factory=Backing)
+    """Where the bytes are."""
+    view: str = AUTO
+    """Whether the kernel does the file view's I/O: backing.VIEWS."""
     owner: str | int | None = None
     group: str | int | None = None
     mode: int = 0o660
@@ -55,6 +68,10 @@ class Settings:
             raise ServeError("nothing to serve: with --no-node, type --files DIR as well")
         if self.mem_node and not self.node:
             raise ServeError("--mem-node makes a node: leave out --no-node or --mem-node")
+        if self.backing.kind == MAP and self.max_bytes is not None:
+            raise ServeError("what is mapped does not grow: leave out --max-bytes or --map")
+        if self.view == PASSTHROUGH and self.files is None:
+            raise ServeError("--view is for files: type --files DIR as well")
 
     @property
     def names(self) -> list[str]:
@@ -72,11 +89,23 @@ class Settings:
 
 
 def make_devices(settings: Settings) -> list[ScullDevice]:
-    """The devices, served by nobody yet; the caller closes them."""
-    limit = default_limit() if settings.max_bytes is None else settings.max_bytes
-    shared = Shared(settings.params, limit)
-    return [
-        ScullDevice(
+    """The devices, served by nobody yet; the caller closes them. Raises ServeError."""
+    with ExitStack() as undo:
+        ground = Ground(settings.backing, settings.devices, settings.max_bytes)
+        undo.callback(ground.close)
+        shared = Shared(settings.params, ground)
+        devices = []
+        for number, name in enumerate(settings.names):
+            devices.append(_make_device(settings, shared, number, name))
+            undo.callback(devices[-1].close)
+        ground.close()  # its devices' files keep it
+        undo.pop_all()
+    return devices
+
+
+def _make_device(settings: Settings, shared: Shared, number: int, name: str) -> ScullDevice:
+    try:
+        return ScullDevice(
             name,
             shared,
             number,
@@ -86,8 +115,8 @@ def make_devices(settings: Settings) -> list[ScullDevice]:
             owner=settings.owner,
             group=settings.group,
         )
-        for number, name in enumerate(settings.names)
-    ]
+    except BackingError as error:
+        raise ServeError(str(error)) from None
 
 
 class Server:
@@ -135,7 +164,13 @@ class Server:
             from cuse_scullv.fileview import FileView
 
             stack.enter_context(
-                FileView(self.devices, settings.files, settings.workers, on_end=self._hung_up)
+                FileView(
+                    self.devices,
+                    settings.files,
+                    settings.workers,
+                    view=settings.view,
+                    on_end=self._hung_up,
+                )
             )
             if not settings.node:
                 self.paths = [settings.files / device.name for device in self.devices]
@@ -221,5 +256,17 @@ def summary(server: Server) -> str:
     rules = ", the book's rules" if settings.params.ldd3 else ""
     return (
         f"serving {where}: quantum {pending.quantum} bytes (order {pending.order}), "
-        f"qset {pending.qset}, at most {shared.max_bytes} bytes of memory{rules}"
+        f"qset {pending.qset}, {_stands_on(shared.ground)}{rules}"
     )
+
+
+def _stands_on(ground: Ground) -> str:
+    backing = ground.backing
+    most = f"at most {ground.limit} bytes"
+    if backing.kind == ANON:
+        return f"{most} of memory"
+    if backing.kind == FILE:
+        return f"in {backing.path}" + (f", {most}" if ground.limit else "")
+    if backing.kind == MAP:
+        return f"mapped from {backing.path}" + (", read-only" if ground.read_only else "")
+    return f"{most} of memory, in files of the kernel's"

@@ -20,10 +20,12 @@ from typing import Any
 
 from cuse_scullv import cuse
 from cuse_scullv._native import ffi, lib
+from cuse_scullv.backing import Backing, Ground
 from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.ioctl import (
     FLAG_BYTES,
     FLAG_LDD3,
+    FLAG_PASSTHROUGH,
     Action,
     Answer,
     Info,
@@ -37,7 +39,6 @@ from cuse_scullv.ioctl import (
 )
 from cuse_scullv.params import Geometry, Params
 from cuse_scullv.scullvmem import scullvmem
-from cuse_scullv.store import Budget, Store
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +46,13 @@ logger = logging.getLogger(__name__)
 class Shared:
     """What all devices of a server share: the pending parameters, and the memory limit."""
 
-    def __init__(self, params: Params, max_bytes: int) -> None:
-        """`max_bytes`: what the stores may hold together, in bytes of allocated regions."""
+    def __init__(self, params: Params, ground: Ground | int) -> None:
+        """`ground`: what the devices stand on; or bytes, for memory of our own with that limit."""
+        if isinstance(ground, int):
+            ground = Ground(Backing(), 1, ground)
         self.lock = threading.Lock()
         self.params = params  # under lock
-        self.budget = Budget(max_bytes)
-        self.max_bytes = max_bytes
+        self.ground = ground
         self.devices = 0  # how many; set while they are made
 
     def decide(self, request: Request) -> Answer | Action:
@@ -85,7 +87,9 @@ class ScullDevice(cuse.DataPathDevice):
         self.number = number
         self.ldd3 = shared.params.ldd3
         pending = shared.params.pending
-        self.store = Store(shared.budget, pending.quantum, pending.qset)
+        self.store = shared.ground.store(number, pending)
+        self.passthrough = False
+        """Whether the kernel does the file view's I/O by itself."""
         self.is_mapped: Callable[[], bool] = lambda: False
         """Whether the device is known to be mapped: it is not trimmed then, as in the book."""
         self._opens = 0
@@ -93,7 +97,12 @@ class ScullDevice(cuse.DataPathDevice):
         shared.devices += 1
 
     def close(self) -> None:
-        """Gives the store back. No channel or file view may serve the device any more."""
+        """Gives the store back, whose bytes are safe then if it is a file. No channel or file view
+        may serve the device any more."""
+        try:
+            self.store.sync()
+        except OSError as error:
+            logger.error("%s: its last bytes may be lost: %s", self.name, error.strerror)
         self.store.close()
 
     # --- what the node and the file view have in common
@@ -102,8 +111,10 @@ class ScullDevice(cuse.DataPathDevice):
         """An open file; `flags` as in open(2). Its position is 0.
 
         Only the access mode matters: O_WRONLY trims. O_TRUNC and O_APPEND say nothing to the
-        book's device. Raises OSError: ENOMEM.
+        book's device. Raises OSError: ENOMEM; EROFS, to a writer of what can only be read.
         """
+        if self.shared.ground.read_only and flags & os.O_ACCMODE != os.O_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         if flags & os.O_ACCMODE == os.O_WRONLY:
             self._trim_on_open()
         handle = lib.handle_new(self.store.pointer, self.ldd3)
@@ -143,6 +154,7 @@ class ScullDevice(cuse.DataPathDevice):
                 return self._done(verdict.reply(position))
             case Trim():
                 self.trim()
+                self.store.sync()
             case Punch(offset, length):
                 self.store.punch(offset, length)
             case Info():
@@ -162,9 +174,9 @@ class ScullDevice(cuse.DataPathDevice):
             quantum=store.quantum,
             region_bytes=store.region_bytes,
             regions=store.regions,
-            resident_bytes=store.regions * store.region_bytes,
-            limit=self.shared.max_bytes,
-            used=self.shared.budget.used,
+            resident_bytes=store.resident,
+            limit=self.shared.ground.limit,
+            used=self.shared.ground.used,
             index_bytes=store.index_bytes,
             pending_quantum=params.pending.quantum,
             qset=store.qset,
@@ -179,7 +191,12 @@ class ScullDevice(cuse.DataPathDevice):
 
     def _flags(self) -> int:
         by_bytes = self.shared.params.preset.orders_are_bytes
-        return (FLAG_LDD3 if self.ldd3 else 0) | (FLAG_BYTES if by_bytes else 0)
+        return (
+            (FLAG_LDD3 if self.ldd3 else 0)
+            | (FLAG_BYTES if by_bytes else 0)
+            | (FLAG_PASSTHROUGH if self.passthrough else 0)
+            | self.shared.ground.flags
+        )
 
     def text(self) -> bytes:
         """The scullvmem text of this device."""

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 
 from cuse_scullv import cuse, ioctl, mount
 from cuse_scullv._native import ffi, lib
+from cuse_scullv.backing import AUTO, DIRECT, FILE, MEMFD, PASSTHROUGH
+from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.cuse.native import NativeChannel, warn_refused
 from cuse_scullv.cuse.node import gid_of, uid_of
 from cuse_scullv.cuse.session import Session
@@ -57,16 +59,19 @@ class FileView:
         workers: cuse.Workers | None = None,
         *,
         mem: bool = True,
+        view: str = AUTO,
         fd: int | None = None,
         on_end: Callable[[], None] | None = None,
     ) -> None:
-        """`mem`: whether there is a file scullvmem. `fd`: in place of a mount, a SEQPACKET socket
-        with somebody who speaks FUSE at its other end. `on_end` is called, on some thread, when the
-        view ended by itself: somebody unmounted it."""
+        """`mem`: whether there is a file scullvmem. `view`: one of backing.VIEWS, who does the
+        files' I/O. `fd`: in place of a mount, a SEQPACKET socket with somebody who speaks FUSE at
+        its other end. `on_end` is called, on some thread, when the view ended by itself: somebody
+        unmounted it."""
         self.devices = tuple(devices)
         self.directory = Path(os.path.realpath(directory))
         self.workers = workers or cuse.Workers()
         self._mem = mem
+        self._view = view
         self._fd = fd
         self._on_end = on_end
         self._mount: mount.Mount | None = None
@@ -121,9 +126,19 @@ class FileView:
             code = self._channel.wait_ready(READY_S)
             if code:
                 raise self._no_files(code)
+            self._see_passthrough(self._channel)
             if self.devices[0].ldd3:
                 self._watch_mappings()
             undo.pop_all()
+
+    def _see_passthrough(self, channel: NativeChannel) -> None:
+        passed = lib.fileview_passed(channel.pointer) == len(self.devices)
+        if self._view == PASSTHROUGH and not passed:
+            raise MountError(
+                errno.EOPNOTSUPP, f"no passthrough: {why_no_passthrough(self.devices)}"
+            )
+        for device in self.devices:
+            device.passthrough = passed
 
     def close(self) -> None:
         """Unmounts. A client that still has a file open gets ENOTCONN from now on, and SIGBUS
@@ -135,6 +150,7 @@ class FileView:
         self._closing = True
         for device in self.devices:
             device.is_mapped = lambda: False
+            device.passthrough = False
         # While all calls are still answered: both wait for pages to be written back.
         lib.fileview_forget(channel.pointer)
         try:
@@ -163,7 +179,8 @@ class FileView:
         setup.text_name = text if self._mem else ffi.NULL
         directory = ffi.new("char[]", os.fsencode(self.directory))
         setup.directory = directory if self._mount is not None else ffi.NULL
-        setup.budget = self.devices[0].shared.budget.pointer
+        setup.budget = self.devices[0].shared.ground.budget.pointer
+        setup.passthrough = self._view != DIRECT
         setup.uid, setup.gid, setup.mode = uid, gid, self.devices[0].mode
         assert self._fd is not None
         fd, self._fd = self._fd, None  # C closes it, also where it fails
@@ -238,6 +255,18 @@ class FileView:
         return is_mapped
 
 
+def why_no_passthrough(devices: Sequence[ScullDevice]) -> str:
+    """In words, with what to type."""
+    ground = devices[0].shared.ground
+    if ground.backing.kind not in (MEMFD, FILE):
+        return "the devices are no files: type --backing memfd, or --backing FILE"
+    if ground.backing.kind == FILE and ground.limit:
+        return "the kernel would not keep --max-bytes: leave it out, or type --view direct"
+    if not has_sys_admin(os.getpid()):
+        return "it takes CAP_SYS_ADMIN: serve as root, or type --view direct"
+    return "this kernel has none (Linux 6.9 has, with FUSE_PASSTHROUGH): type --view direct"
+
+
 def _owner_of(device: ScullDevice) -> tuple[int, int]:
     """Who owns the files: as said for the node, else whoever serves."""
     uid, gid = uid_of(device.owner), gid_of(device.group)
@@ -253,7 +282,8 @@ class _DeviceFile(cuse.DataPathDevice):
         self._device = device
 
     def open(self, file: cuse.File) -> OpenFile:
-        return self._device.opened(os.O_RDWR)  # what does not trim
+        reads = file.flags & os.O_ACCMODE == os.O_RDONLY
+        return self._device.opened(os.O_RDONLY if reads else os.O_RDWR)  # what does not trim
 
     def handle(self, file: cuse.File) -> CData:
         return file.state.handle

@@ -36,6 +36,11 @@ FLAG_LDD3 = 1
 """In Information.flags: the server follows the book's rules."""
 FLAG_BYTES = 2
 """In Information.flags: what K's commands call an order is a quantum in bytes, as in scullc."""
+FLAG_MEMFD, FLAG_FILE, FLAG_MAP = 4, 8, 16
+"""In Information.flags: the device's bytes are those of an anonymous file, of a file, of a part of
+a file; none of them: memory of the server's own."""
+FLAG_PASSTHROUGH = 32
+"""In Information.flags: the kernel reads and writes the file view's file without the server."""
 
 
 def _ioc(direction: int, magic: int, number: int, size: int) -> int:
@@ -216,10 +221,18 @@ class Information:
     pending_qset: int
     order: int
     page_size: int
-    flags: int  # FLAG_LDD3, FLAG_BYTES
+    flags: int  # FLAG_…
     number: int  # of this device, from 0
     devices: int
     opens: int  # files open on this device
+
+    @property
+    def backing(self) -> str:
+        """Where the bytes are: "anon", "memfd", "file" or "map"."""
+        for flag, name in ((FLAG_MEMFD, "memfd"), (FLAG_FILE, "file"), (FLAG_MAP, "map")):
+            if self.flags & flag:
+                return name
+        return "anon"
 
     def pack(self) -> bytes:
         return _INFO.pack(*astuple(self))

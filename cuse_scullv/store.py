@@ -8,6 +8,7 @@ OverflowError for a number below 0 or past 2^64-1. What a failed call was to cha
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuse_scullv._errors import check
 from cuse_scullv._native import ffi, lib
+from cuse_scullv.params import Geometry
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -32,9 +34,13 @@ class Budget:
         self.max_bytes = max_bytes
         self.pointer = ffi.gc(pointer, lib.budget_free)
 
+    def follow(self, fd: int) -> None:
+        """From here on the file system of `fd`, which is the budget's now, keeps the limit."""
+        lib.budget_follow(self.pointer, fd)
+
     @property
     def used(self) -> int:
-        """Bytes of regions that the stores hold now."""
+        """Bytes that the stores hold now."""
         return int(lib.budget_used(self.pointer))
 
 
@@ -43,13 +49,14 @@ class StoreInfo:
     """What a store is and holds at one moment (scullv.h: struct store_info).
 
     `size`, `quantum`, `region_bytes` (a quantum rounded up to pages) and `index_bytes` are bytes;
-    `regions` counts the quanta that have memory, `qset` those of a quantum set; `changes` and
-    `cuts` count what was done to the store.
+    `resident` what the quanta have of memory, `regions` how many those are; `qset` those of a
+    quantum set; `changes` and `cuts` count what was done to the store.
     """
 
     size: int
     quantum: int
     region_bytes: int
+    resident: int
     regions: int
     index_bytes: int
     qset: int
@@ -65,7 +72,30 @@ class Store:
     """
 
     def __init__(self, budget: Budget, quantum: int, qset: int) -> None:
-        pointer = lib.store_new(budget.pointer, quantum, qset)
+        self._adopt(lib.store_new(budget.pointer, quantum, qset))
+
+    @classmethod
+    def of_file(
+        cls,
+        budget: Budget,
+        geometry: Geometry,
+        fd: int,
+        *,
+        offset: int = 0,
+        fixed: int = 0,
+        limited: bool = False,
+    ) -> Store:
+        """A store that is the file `fd`, from byte `offset` on; `fd` is the store's now.
+
+        `fixed`: bytes of a device that does not grow, and keeps its bytes when it is trimmed.
+        `limited`: `budget` is charged for what the file has; else its file system keeps the
+        limit."""
+        store = cls.__new__(cls)
+        quantum, qset = geometry.quantum, geometry.qset
+        store._adopt(lib.store_new_file(budget.pointer, quantum, qset, fd, offset, fixed, limited))
+        return store
+
+    def _adopt(self, pointer: Any) -> None:
         if pointer == ffi.NULL:
             raise OSError(ffi.errno, os.strerror(ffi.errno))
         self.pointer: Any = ffi.gc(pointer, lib.store_free)
@@ -110,6 +140,12 @@ class Store:
         with self._told(offset, length):
             check(lib.store_allocate(self.pointer, offset, length, keep_size))
 
+    def sync(self) -> None:
+        """What was written is where it outlives a power cut, if it is a file on a disk."""
+        code = lib.store_sync(self.pointer)
+        if code != -errno.ENOSYS:
+            check(code)
+
     def seek_data(self, offset: int) -> int:
         """The first position at or after `offset` that has memory; ENXIO: there is none."""
         return check(lib.store_seek_extent(self.pointer, offset, False))
@@ -126,7 +162,8 @@ class Store:
             size=info.size,
             quantum=info.quantum,
             region_bytes=info.region_bytes,
-            regions=info.regions,
+            resident=info.resident,
+            regions=int(lib.store_count_quanta(self.pointer)),
             index_bytes=info.index_bytes,
             qset=info.qset,
             changes=info.changes,

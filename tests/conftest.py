@@ -57,24 +57,43 @@ FAKE = pytest.param("fake", marks=pytest.mark.fake)
 REAL = pytest.param("real", marks=pytest.mark.real)
 # The same once more where clients and server run at the same time.
 SMP = pytest.param("smp", marks=[pytest.mark.real, pytest.mark.smp])
+# Over devices that are files: where the bytes are makes no difference to a client.
+FAKE_MEMFD = pytest.param("fake-memfd", marks=pytest.mark.fake)
+FAKE_FILE = pytest.param("fake-file", marks=pytest.mark.fake)
+REAL_MEMFD = pytest.param("real-memfd", marks=pytest.mark.real)
+EVERYWHERE = [FAKE, FAKE_MEMFD, FAKE_FILE, REAL, REAL_MEMFD]
 
 
 def serving(request: pytest.FixtureRequest) -> Iterator[Serve]:
     """What the fixture `serve` gives, for modules that choose where they run."""
-    if request.param != "fake":
-        yield request.getfixturevalue("real_pool").get
+    kernel, _, kind = request.param.partition("-")
+    options: dict[str, object] = {}
+    if kind == "memfd":
+        options["backing"] = "memfd"
+    elif kind == "file":
+        options["backing"] = str(request.getfixturevalue("tmp_path") / "image%d")
+    if kernel != "fake":
+        pool = request.getfixturevalue("real_pool")
+        yield lambda **more: pool.get(**{**options, **more})
         return
     request.getfixturevalue("quiet")
     with fake_serve() as function:
-        yield function
+        yield lambda **more: function(**{**options, **more})
 
 
-@pytest.fixture(params=[FAKE, REAL])
+@pytest.fixture(params=EVERYWHERE)
 def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
     """A function that serves devices: `serve(devices=2, ldd3=True, order=0).open(os.O_RDWR, 1)`.
 
-    Over a fake kernel, and over real nodes. Options are those of `cuse-scullv serve`.
+    Over a fake kernel, and over real nodes; over each backing. Options are those of
+    `cuse-scullv serve`.
     """
+    yield from serving(request)
+
+
+@pytest.fixture(params=[FAKE, FAKE_MEMFD, REAL, REAL_MEMFD])
+def serve_far(request: pytest.FixtureRequest) -> Iterator[Serve]:
+    """As `serve`, for the largest positions: a file's are those of the file system it is on."""
     yield from serving(request)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cuse_scullv import client, cuse, ioctl
+from cuse_scullv.backing import Backing
 from cuse_scullv.cuse.testing import Bad, FakeKernel, IoctlResult
 from cuse_scullv.daemon import Settings, make_devices
 from cuse_scullv.params import Params
@@ -229,6 +230,7 @@ def to_settings(**options: Any) -> Settings:
     preset, ldd3 = options.pop("preset", "scullv"), options.pop("ldd3", False)
     return Settings(
         name=NAME,
+        backing=Backing.of(options.pop("backing", "anon")),
         params=Params.of(preset, ldd3=ldd3, **params),
         **{"max_bytes": 1 << 30, **options},
     )

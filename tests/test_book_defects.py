@@ -85,9 +85,9 @@ def test_the_node_maps_no_wrong_pages_because_it_maps_none(real_pool: RealPool, 
         assert caught.value.errno == errno.ENODEV
 
 
-def test_a_far_position_costs_no_walk_of_the_sets_before_it(serve: Serve, ldd3: bool) -> None:
+def test_a_far_position_costs_no_walk_of_the_sets_before_it(serve_far: Serve, ldd3: bool) -> None:
     """2^50 sets lie before this one: a list of them fits no machine and no time limit."""
-    served = serve(ldd3=ldd3)
+    served = serve_far(ldd3=ldd3)
     adopt(served, 0, 1)
     with served.open(os.O_RDWR) as file:
         seek(file, 1 << 62)

@@ -35,7 +35,7 @@ def test_files_left_open_at_the_end_give_their_memory_back() -> None:
     with contextlib.ExitStack() as stack:
         served = FakeServer(stack)
         served.open().write(pattern(3 * QUANTUM))
-        budget = served.devices[0].shared.budget
+        budget = served.devices[0].shared.ground.budget
         assert budget.used > 0
     assert budget.used == 0
 
@@ -54,7 +54,7 @@ def test_a_file_that_is_closed_while_the_device_goes_away_is_released_once() -> 
             with contextlib.suppress(OSError):  # its release is refused, which no client sees
                 file.close()
         assert session.files == {}
-        budget = device.shared.budget
+        budget = device.shared.ground.budget
     assert device._opens == 0
     assert budget.used == 0
 

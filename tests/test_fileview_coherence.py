@@ -18,7 +18,7 @@ import pytest
 
 from cuse_scullv import client, ioctl
 from nodes import SERVER_S
-from views import FilesServer, NodeAndFile, served
+from views import FilesServer, NodeAndFile, backing, served
 
 QUANTUM = 65536
 
@@ -197,9 +197,10 @@ def test_no_mixture_of_changes_hangs(both: NodeAndFile) -> None:
 
 
 @mount
+@pytest.mark.parametrize("kind", ["anon", "memfd", "memfd-direct"])
 @pytest.mark.parametrize("ldd3", [True, False])
-def test_by_the_book_a_mapped_device_is_not_trimmed(tmp_path: Path, ldd3: bool) -> None:
-    arguments = ["--ldd3"] if ldd3 else []
+def test_by_the_book_a_mapped_device_is_not_trimmed(tmp_path: Path, ldd3: bool, kind: str) -> None:
+    arguments = [*(["--ldd3"] if ldd3 else []), *backing(kind, tmp_path)]
     with (
         served(tmp_path / "files", "--max-bytes", "16M", *arguments) as server,
         opened(server.files[0]) as fd,

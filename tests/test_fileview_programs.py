@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shell import out, sh
-from views import FilesServer, blocks, served
+from views import BACKINGS, FilesServer, backing, blocks, memory_of, served
 
 pytestmark = [pytest.mark.mount, pytest.mark.timeout(600)]
 
@@ -19,10 +19,15 @@ FSX = Path(__file__).with_name("fsx.py")
 QUANTUM = 65536
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FilesServer]:
-    directory = tmp_path_factory.mktemp("view") / "files"
-    with served(directory, "--devices", "2", "--max-bytes", "128M") as files:
+@pytest.fixture(scope="module", params=BACKINGS)
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FilesServer]:
+    folder = tmp_path_factory.mktemp("view")
+    words = ["--devices", "2", *backing(request.param, folder)]
+    if request.param != "file":
+        words += ["--max-bytes", "128M"]
+    with served(folder / "files", *words) as files:
         yield files
 
 
@@ -148,7 +153,9 @@ def test_tail_and_du(path: Path) -> None:
         file.seek(0, 2)
         file.write(b"last line\n")
     assert out("tail", "-c", "10", str(path)) == b"last line\n"
-    assert out("du", "--block-size=1", str(path)).split()[0] == b"%d" % QUANTUM
+    assert out("du", "--block-size=1", str(path)).split()[0] == b"%d" % (
+        memory_of(path, (10 * QUANTUM, 10 * QUANTUM + 10))
+    )
 
 
 SQL = """
@@ -204,6 +211,7 @@ def test_random_operations_leave_what_a_model_says(
     assert b"no difference" in said
 
 
+@pytest.mark.parametrize("kind", ["anon", "memfd", "memfd-direct"])
 @pytest.mark.parametrize(
     ("geometry", "size", "operations"),
     [
@@ -214,9 +222,10 @@ def test_random_operations_leave_what_a_model_says(
     ],
 )
 def test_random_operations_with_other_quanta(
-    tmp_path: Path, geometry: str, size: int, operations: int
+    tmp_path: Path, geometry: str, size: int, operations: int, kind: str
 ) -> None:
     words = ["--operations", str(operations), "--size", str(size)]
-    with served(tmp_path / "files", "--max-bytes", "64M", *geometry.split()) as server:
+    options = [*backing(kind, tmp_path), *geometry.split()]
+    with served(tmp_path / "files", "--max-bytes", "64M", *options) as server:
         said = out(sys.executable, str(FSX), str(server.files[0]), *words)
     assert b"no difference" in said

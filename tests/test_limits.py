@@ -76,9 +76,9 @@ def test_punching_frees_memory_under_the_limit(serve: Serve) -> None:
         assert file.write(b"y" * LIMIT) == 2 * QUANTUM
 
 
-def test_sparse_positions_do_not_outgrow_the_limit(serve: Serve) -> None:
+def test_sparse_positions_do_not_outgrow_the_limit(serve_far: Serve) -> None:
     """One byte in each of many far places: what finds them is memory too."""
-    served = serve(order=0, max_bytes=LIMIT)
+    served = serve_far(order=0, max_bytes=LIMIT)
     with served.open() as file:
 
         def spread() -> None:
@@ -102,8 +102,8 @@ def test_by_the_book_s_rules_the_limit_is_enomem(serve: Serve) -> None:
         assert caught.value.errno == errno.ENOMEM
 
 
-def test_no_byte_lies_past_the_last_position(serve: Serve) -> None:
-    served = serve(order=0)
+def test_no_byte_lies_past_the_last_position(serve_far: Serve) -> None:
+    served = serve_far(order=0)
     with served.open() as file:
         assert seek(file, LAST - 2) == LAST - 2
         assert file.write(b"abc") == 2

@@ -4,12 +4,14 @@ memory."""
 from __future__ import annotations
 
 import errno
+import os
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from cuse_scullv.params import Geometry
 from cuse_scullv.store import Budget, Store
 
 PAGE = 4096
@@ -33,9 +35,11 @@ lengths = positions
 class StoreModel(RuleBasedStateMachine):
     """`data`: the bytes; `present`: numbers of the quanta that have memory."""
 
+    LIMIT = LIMIT
+
     def __init__(self) -> None:
         super().__init__()
-        self.budget = Budget(LIMIT)
+        self.budget = Budget(self.LIMIT)
         self.data = bytearray()
         self.present: set[int] = set()
         self.seed = 0
@@ -43,7 +47,10 @@ class StoreModel(RuleBasedStateMachine):
     @initialize(quantum=st.sampled_from(QUANTA))
     def make(self, quantum: int) -> None:
         self.quantum = quantum
-        self.store = Store(self.budget, quantum, 4)
+        self.store = self.made(Geometry(quantum, 4))
+
+    def made(self, geometry: Geometry) -> Store:
+        return Store(self.budget, geometry.quantum, geometry.qset)
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -59,7 +66,7 @@ class StoreModel(RuleBasedStateMachine):
     @property
     def room(self) -> int:
         """Quanta that the limit still allows."""
-        return LIMIT // self.region_bytes - len(self.present)
+        return self.LIMIT // self.region_bytes - len(self.present)
 
     def touched(self, start: int, end: int) -> range:
         return range(start // self.quantum, -(-end // self.quantum))
@@ -170,9 +177,48 @@ class StoreModel(RuleBasedStateMachine):
         info = self.store.info()
         assert (info.size, info.quantum) == (len(self.data), self.quantum)
         assert [number for number, _ in self.store.quanta()] == sorted(self.present)
-        assert self.budget.used == len(self.present) * self.region_bytes
+        self.check_budget()
         assert self.store.read(0, len(self.data) + 1) == self.data
+
+    def check_budget(self) -> None:
+        assert self.budget.used == len(self.present) * self.region_bytes
+
+
+class FileStoreModel(StoreModel):
+    """The same of a file in memory, which has memory by pages: no quantum meets the limit here."""
+
+    LIMIT = 1 << 30
+
+    def made(self, geometry: Geometry) -> Store:
+        return Store.of_file(self.budget, geometry, os.memfd_create("model"), limited=True)
+
+    def check_budget(self) -> None:
+        assert self.budget.used == self.store.info().resident
+
+
+class MapStoreModel(FileStoreModel):
+    """A file that others keep a limit for, and that begins with something else."""
+
+    BEFORE = 12345
+
+    def made(self, geometry: Geometry) -> Store:
+        fd = os.memfd_create("model")
+        os.pwrite(fd, b"b" * self.BEFORE, 0)
+        self.file = os.dup(fd)
+        return Store.of_file(self.budget, geometry, fd, offset=self.BEFORE)
+
+    def check_budget(self) -> None:
+        assert os.pread(self.file, self.BEFORE, 0) == b"b" * self.BEFORE
+
+    def teardown(self) -> None:
+        super().teardown()
+        if hasattr(self, "file"):
+            os.close(self.file)
 
 
 TestStoreModel = StoreModel.TestCase
 TestStoreModel.settings = settings(deadline=None, stateful_step_count=40)
+TestFileStoreModel = FileStoreModel.TestCase
+TestFileStoreModel.settings = settings(deadline=None, stateful_step_count=40)
+TestMapStoreModel = MapStoreModel.TestCase
+TestMapStoreModel.settings = settings(deadline=None, stateful_step_count=40)

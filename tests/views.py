@@ -21,6 +21,22 @@ from nodes import SERVER_S, RealServer
 COHERENCE_SERVER = Path(__file__).with_name("coherence_server.py")
 
 
+# Where the bytes are, and who reads and writes them. A limit is ours to keep for a file, so the
+# server is asked.
+BACKINGS = {
+    "anon": (),
+    "memfd": ("--backing", "memfd"),
+    "memfd-direct": ("--backing", "memfd", "--view", "direct"),
+    "file": ("--backing", "{}/image%d"),
+    "file-direct": ("--backing", "{}/image%d", "--view", "direct"),
+}
+
+
+def backing(kind: str, folder: Path) -> list[str]:
+    """The options that say so; files are made in `folder`."""
+    return [word.replace("{}", str(folder)) for word in BACKINGS[kind]]
+
+
 class FilesServer(RealServer):
     """A `cuse-scullv serve --files` of its own; without nodes unless `node`."""
 
@@ -35,6 +51,11 @@ class FilesServer(RealServer):
     def files(self) -> list[Path]:
         """The devices' files."""
         return [self.directory / path.name for path in self.paths]
+
+    @property
+    def is_on_disk(self) -> bool:
+        """A disk's own records of a file count as its memory."""
+        return any("/image" in word for word in self.arguments)
 
     @property
     def text(self) -> Path:
@@ -123,6 +144,16 @@ class NodeAndFile:
 def blocks(path: Path) -> int:
     """Bytes of memory that a file has."""
     return path.stat().st_blocks * 512
+
+
+def memory_of(path: Path, *spans: tuple[int, int]) -> int:
+    """Bytes of memory that data in these spans (first byte, end) takes: whole quanta, or of a file
+    pages."""
+    with client.open(path) as device:
+        info = device.info()
+    unit = info.region_bytes if info.backing == "anon" else info.page_size
+    units = {at for first, end in spans for at in range(first // unit, (end - 1) // unit + 1)}
+    return unit * len(units)
 
 
 def unmount(path: Path) -> None:

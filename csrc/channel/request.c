@@ -181,13 +181,13 @@ static void reply_written(const struct request_room *room, int fd, size_t bytes)
 
 /* --- READ -------------------------------------------------------------------------------------- */
 
-/* What a plan has no room for (quanta of a few bytes) is copied through the body. */
+/* What a plan has no room for (quanta of a few bytes), or no use, is copied through the body. */
 static void read_copied(struct request_room *room, int fd, enum request_kind kind,
                         struct handle *handle, const struct fuse_read_in *in)
 {
     ssize_t n = kind == REQUEST_NODE
-                    ? handle_read(handle, room->body, in->size)
-                    : (ssize_t)store_read(handle_store(handle), in->offset, room->body, in->size);
+                    ? handle_read(handle, room->body, in->size, in->offset > 0)
+                    : store_read_into(handle_store(handle), in->offset, room->body, in->size, 0);
     struct iovec iov[2] = {[1] = {room->body, (size_t)(n < 0 ? 0 : n)}};
 
     if (n < 0)

@@ -12,6 +12,8 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 #include "base/refs.h"
@@ -24,6 +26,7 @@ struct budget {
     refs_t refs;
     uint64_t allowance[BUDGET_KINDS]; /* bytes; constant */
     _Atomic uint64_t used[BUDGET_KINDS];
+    int file_system; /* a descriptor of the one that keeps the limit; -1: we do */
 };
 
 struct budget *budget_new(uint64_t max_bytes)
@@ -32,6 +35,7 @@ struct budget *budget_new(uint64_t max_bytes)
     if (!budget)
         return NULL;
     budget->refs = 1;
+    budget->file_system = -1;
     budget->allowance[BUDGET_REGIONS] = max_bytes;
     budget->allowance[BUDGET_INDEX] = max_bytes / INDEX_SHARE + INDEX_FLOOR;
     budget->allowance[BUDGET_WARM] = max_bytes < WARM_CEILING ? max_bytes : WARM_CEILING;
@@ -46,8 +50,11 @@ struct budget *budget_hold(struct budget *budget)
 
 void budget_free(struct budget *budget)
 {
-    if (budget && refs_drop(&budget->refs))
-        free(budget);
+    if (!budget || !refs_drop(&budget->refs))
+        return;
+    if (budget->file_system >= 0)
+        close(budget->file_system);
+    free(budget);
 }
 
 bool budget_charge(struct budget *budget, enum budget_kind kind, uint64_t bytes)
@@ -76,12 +83,35 @@ bool budget_over(const struct budget *budget)
            budget->allowance[BUDGET_REGIONS] - budget_used(budget);
 }
 
+void budget_follow(struct budget *budget, int fd)
+{
+    budget->file_system = fd;
+}
+
+/* Bytes of the file system, and of those the ones in use. */
+static bool ask_file_system(const struct budget *budget, uint64_t *most, uint64_t *used)
+{
+    struct statvfs st;
+
+    if (budget->file_system < 0 || fstatvfs(budget->file_system, &st) < 0)
+        return false;
+    *used = (uint64_t)(st.f_blocks - st.f_bfree) * st.f_frsize;
+    *most = *used + (uint64_t)st.f_bavail * st.f_frsize;
+    return true;
+}
+
 uint64_t budget_max(const struct budget *budget)
 {
-    return budget->allowance[BUDGET_REGIONS];
+    uint64_t most, used;
+
+    return ask_file_system(budget, &most, &used) ? most : budget->allowance[BUDGET_REGIONS];
 }
 
 uint64_t budget_used(const struct budget *budget)
 {
-    return atomic_load_explicit(&budget->used[BUDGET_REGIONS], memory_order_relaxed);
+    uint64_t most, used;
+
+    return ask_file_system(budget, &most, &used)
+               ? used
+               : atomic_load_explicit(&budget->used[BUDGET_REGIONS], memory_order_relaxed);
 }

@@ -5,13 +5,14 @@
  * the region as if before. The ends of a range are cleared by a writer's way (claim.c). Nothing is
  * remembered across an unlock but byte positions, so a trim to another geometry in between does no
  * harm. */
+#include "store/extent.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "base/lock.h"
-#include "scullv.h"
 #include "store/claim.h"
-#include "store/store_private.h"
+#include "store/quanta.h"
 
 /* With the lock held: takes the regions of [first, end) out of the index. */
 static void remove_quanta(struct store *store, uint64_t first, uint64_t end,
@@ -39,7 +40,7 @@ static uint64_t clear_part(struct store *store, uint64_t pos, uint64_t end)
         uint64_t n = end - pos < quantum - offset ? end - pos : quantum - offset;
         int err = claim_take(&claim, store, pos / quantum, how);
         if (err == CLAIM_BUSY) {
-            store_wait(store, claim.region);
+            quanta_wait(store, claim.region);
             how = CLAIM_COPY;
             continue;
         }
@@ -53,14 +54,11 @@ static uint64_t clear_part(struct store *store, uint64_t pos, uint64_t end)
     }
 }
 
-int store_punch(struct store *store, uint64_t offset, uint64_t length)
+int extent_punch(struct store *store, uint64_t from, uint64_t end)
 {
-    if (offset >= POSITION_MAX)
-        return 0;
-    uint64_t end = length < POSITION_MAX - offset ? offset + length : POSITION_MAX;
     pthread_mutex_lock(&store->lock);
     store_touch(store);
-    for (uint64_t pos = offset; pos < end;) {
+    for (uint64_t pos = from; pos < end;) {
         uint64_t quantum = store->quantum;
         /* Past the size are only zeros: a range that reaches it covers the last quantum. */
         uint64_t keys_end = (end + (end >= store->size ? quantum - 1 : 0)) / quantum;
@@ -86,9 +84,9 @@ int store_punch(struct store *store, uint64_t offset, uint64_t length)
 static void cut_to_nothing(struct store *store)
 {
     struct remains remains;
-    store_take_all(store, NULL, &remains);
+    quanta_take_all(store, NULL, &remains);
     pthread_mutex_unlock(&store->lock);
-    store_bury(&remains, false);
+    quanta_bury(&remains, false);
 }
 
 /* With the lock held, released when it returns; `claim`: the last quantum, if its end is cut. */
@@ -110,12 +108,10 @@ static void cut(struct store *store, uint64_t size, struct claim *claim)
     arena_drop(batch.arena);
 }
 
-int store_resize(struct store *store, uint64_t size)
+int extent_resize(struct store *store, uint64_t size)
 {
     struct claim claim;
     unsigned how = 0;
-    if (size > POSITION_MAX)
-        return -EFBIG;
     pthread_mutex_lock(&store->lock);
     for (;;) {
         if (size >= store->size) {
@@ -135,7 +131,7 @@ int store_resize(struct store *store, uint64_t size)
             cut(store, size, err == 0 ? &claim : NULL);
             return 0;
         }
-        store_wait(store, claim.region);
+        quanta_wait(store, claim.region);
         how = CLAIM_COPY;
     }
 }
@@ -185,12 +181,8 @@ static int allocate_range(struct store *store, uint64_t first, uint64_t last)
     return err;
 }
 
-int store_allocate(struct store *store, uint64_t offset, uint64_t length, bool keep_size)
+int extent_allocate(struct store *store, uint64_t offset, uint64_t length, bool keep_size)
 {
-    if (length == 0)
-        return 0;
-    if (offset >= POSITION_MAX || length > POSITION_MAX - offset)
-        return -EFBIG;
     LOCKED(&store->lock);
     uint64_t first = offset / store->quantum;
     uint64_t last = (offset + length - 1) / store->quantum;
@@ -199,13 +191,13 @@ int store_allocate(struct store *store, uint64_t offset, uint64_t length, bool k
         return -ENOSPC;
     int err = allocate_range(store, first, last);
     if (err == 0 && !keep_size)
-        store_grow(store, offset + length);
+        quanta_grow(store, offset + length);
     return err;
 }
 
 /* --- what is there --------------------------------------------------------------------------------- */
 
-int64_t store_seek_extent(struct store *store, uint64_t offset, bool hole)
+int64_t extent_seek(struct store *store, uint64_t offset, bool hole)
 {
     LOCKED(&store->lock);
     if (offset >= store->size)
@@ -222,7 +214,7 @@ int64_t store_seek_extent(struct store *store, uint64_t offset, bool hole)
     return at == store->size && !hole ? -ENXIO : (int64_t)at;
 }
 
-int store_next_quantum(struct store *store, uint64_t from, uint64_t *number, uint64_t *offset)
+int extent_next_quantum(struct store *store, uint64_t from, uint64_t *number, uint64_t *offset)
 {
     LOCKED(&store->lock);
     region_t region;

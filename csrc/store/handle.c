@@ -67,14 +67,18 @@ int handle_plan_read(struct handle *handle, size_t len, bool continues, struct r
     return rc;
 }
 
-ssize_t handle_read(struct handle *handle, void *data, size_t len)
+ssize_t handle_read(struct handle *handle, void *data, size_t len, bool continues)
 {
     LOCKED(&handle->lock);
-    int64_t done = store_read(handle->store, handle->position, data, len);
+    ssize_t done;
+
+    if (spent(handle, continues))
+        return 0;
+    done = store_read_into(handle->store, handle->position, data, len, handle->flags);
 
     if (done > 0)
         handle->position += (uint64_t)done;
-    return (ssize_t)done;
+    return done;
 }
 
 ssize_t handle_write(struct handle *handle, const struct iovec *src, size_t len, bool continues,

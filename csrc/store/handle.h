@@ -12,7 +12,7 @@
 /* Reads at the handle's position and moves it. As store_plan_read. */
 int handle_plan_read(struct handle *handle, size_t len, bool continues, struct read_plan *plan);
 /* Reads into `data` where a plan does not reach: bytes, or -errno. */
-ssize_t handle_read(struct handle *handle, void *data, size_t len);
+ssize_t handle_read(struct handle *handle, void *data, size_t len, bool continues);
 /* Writes at the position and moves it. As store_write_from. */
 ssize_t handle_write(struct handle *handle, const struct iovec *src, size_t len, bool continues,
                      struct spares *spares);

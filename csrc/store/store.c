@@ -1,27 +1,14 @@
-/* store: the bytes of one device.
- *
- * Shape. A store is an index (quantum number -> region), an arena that the regions come from, a
- * size and a geometry. The quantum set of a quantum follows from its number, so `qset` is only kept
- * to be told. claim.c gives one writer a quantum, transfer.c moves bytes, extent.c changes what is
- * there without moving any.
- *
- * Invariants. All bytes of a region at or past the size, up to the quantum's end, are zeros. A
- * region that the index names is charged to the budget, every other one is not. A region named by
- * the index is whole, or pinned by the writer who is filling it: so a reader never sees bytes that
- * were there before, nor part of a write within one quantum.
+/* store: the bytes of one device: what its backings have in common, and the way to each.
  *
  * Locks. `lock` guards index, arena, geometry and size. It is held to look up and to pin, never to
  * copy, to wait, or to give memory back (but for what does not fit a batch, and a few megabytes of
- * other stores' where the limit is passed). Order: handle's lock, store's lock, warm.c's, arena's.
- * Who holds a write pin waits for nothing, and takes no other pin but a read pin that is free: so
- * every wait ends. */
+ * other stores' where the limit is passed). Order: handle's lock, a linear store's stripes, store's
+ * lock, warm.c's, arena's. */
 #include "store/store.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/fault.h"
 #include "base/lock.h"
@@ -30,24 +17,17 @@
 
 #define QUANTUM_MAX (UINT64_C(64) << 20) /* bytes */
 
-/* --- geometry ------------------------------------------------------------------------------------ */
+/* --- making and unmaking ------------------------------------------------------------------------- */
 
-static bool geometry_valid(uint64_t quantum, uint32_t qset)
+bool store_geometry_valid(uint64_t quantum, uint32_t qset)
 {
     return quantum >= 1 && quantum <= QUANTUM_MAX && qset >= 1;
 }
 
-static size_t region_bytes_of(uint64_t quantum)
+struct store *store_make(const struct backing *backing, struct budget *budget, uint64_t quantum,
+                         uint32_t qset)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    return (quantum + page - 1) / page * page;
-}
-
-/* --- making and unmaking ------------------------------------------------------------------------- */
-
-struct store *store_new(struct budget *budget, uint64_t quantum, uint32_t qset)
-{
-    if (!geometry_valid(quantum, qset)) {
+    if (!store_geometry_valid(quantum, qset)) {
         errno = EINVAL;
         return NULL;
     }
@@ -56,20 +36,22 @@ struct store *store_new(struct budget *budget, uint64_t quantum, uint32_t qset)
         errno = ENOMEM;
         return NULL;
     }
-    store->arena = arena_new(budget, region_bytes_of(quantum));
-    if (!store->arena) {
-        free(store);
-        errno = ENOMEM;
-        return NULL;
-    }
     store->refs = 1;
+    store->backing = backing;
     store->budget = budget_hold(budget);
     store->quantum = quantum;
     store->qset = qset;
-    index_init(&store->index, budget);
     pthread_mutex_init(&store->lock, NULL);
     pthread_rwlock_init(&store->telling, NULL);
     return store;
+}
+
+void store_discard(struct store *store)
+{
+    pthread_rwlock_destroy(&store->telling);
+    pthread_mutex_destroy(&store->lock);
+    budget_free(store->budget);
+    free(store);
 }
 
 struct store *store_hold(struct store *store)
@@ -82,29 +64,14 @@ void store_drop(struct store *store)
 {
     if (!refs_drop(&store->refs))
         return;
-    struct remains remains = {.arena = store->arena, .index = store->index};
-    store_bury(&remains, true);
-    pthread_rwlock_destroy(&store->telling);
-    pthread_mutex_destroy(&store->lock);
-    budget_free(store->budget);
-    free(store);
+    store->backing->unmake(store);
+    store_discard(store);
 }
 
 void store_free(struct store *store)
 {
     if (store)
         store_drop(store);
-}
-
-/* --- what the other files need -------------------------------------------------------------------- */
-
-void store_wait(struct store *store, region_t region)
-{
-    struct arena *arena = arena_hold(store->arena);
-    pthread_mutex_unlock(&store->lock);
-    arena_wait(arena, region);
-    arena_drop(arena);
-    pthread_mutex_lock(&store->lock);
 }
 
 /* By the clock that files' times are taken from: a tick is fine enough. It costs no system call, but
@@ -119,84 +86,112 @@ void store_touch(struct store *store)
     store->changed_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-void store_grow(struct store *store, uint64_t end)
+/* --- the ways to the backing --------------------------------------------------------------------- */
+
+int store_plan_read(struct store *store, uint64_t pos, size_t len, unsigned flags,
+                    struct read_plan *plan)
 {
-    assert(end <= POSITION_MAX);
-    store_touch(store);
-    if (store->size < end)
-        store->size = end;
+    return store->backing->plan_read(store, pos, len, flags, plan);
 }
 
-void store_take_all(struct store *store, struct arena *arena, struct remains *remains)
+void store_end_read(struct read_plan *plan)
 {
-    remains->index = store->index;
-    index_init(&store->index, store->budget);
-    remains->arena = arena ? store->arena : arena_hold(store->arena);
-    if (arena)
-        store->arena = arena;
-    store->size = 0;
-    store->cuts++;
-    store_touch(store);
+    if (plan->end)
+        plan->end(plan);
+    plan->end = NULL;
 }
 
-static void bury_region(void *batch, region_t region)
+ssize_t store_read_into(struct store *store, uint64_t pos, void *data, size_t len, unsigned flags)
 {
-    arena_batch_retire(batch, region);
+    return store->backing->read(store, pos, data, len, flags);
 }
 
-/* `closing`: the store goes on without this arena. */
-void store_bury(struct remains *remains, bool closing)
+int64_t store_read(struct store *store, uint64_t offset, void *data, uint64_t length)
 {
-    struct arena_batch batch = {.arena = remains->arena};
-    if (closing)
-        arena_close(remains->arena);
-    index_drop(&remains->index, bury_region, &batch);
-    arena_batch_flush(&batch);
-    arena_sweep(remains->arena);
-    arena_drop(remains->arena);
+    return store_read_into(store, offset, data, length < POSITION_MAX ? length : POSITION_MAX, 0);
 }
 
-/* --- the whole store ------------------------------------------------------------------------------- */
+ssize_t store_write_from(struct store *store, uint64_t pos, const struct iovec *src, size_t len,
+                         struct spares *spares, unsigned flags)
+{
+    if (len == 0)
+        return 0;
+    if (pos >= POSITION_MAX)
+        return -EFBIG;
+    if (len > POSITION_MAX - pos)
+        len = POSITION_MAX - pos;
+    ssize_t n = store->backing->write(store, pos, src, len, spares, flags);
+    return n == -ENOSPC && (flags & STORE_LDD3) ? -ENOMEM : n;
+}
 
-/* Regions that somebody has pinned stay with him until he is done; all others are free when this
- * returns. The arena is recycled where the size of its regions still fits. */
+int64_t store_write(struct store *store, uint64_t offset, const void *data, uint64_t length)
+{
+    struct iovec src = {(void *)(uintptr_t)data, length};
+    return store_write_from(store, offset, &src, length, NULL, 0);
+}
+
 int store_trim(struct store *store, uint64_t quantum, uint32_t qset)
 {
-    if (!geometry_valid(quantum, qset))
-        return -EINVAL;
-    size_t region_bytes = region_bytes_of(quantum);
-    struct arena *fresh = NULL;
-    pthread_mutex_lock(&store->lock);
-    while (!fresh && arena_region_bytes(store->arena) != region_bytes) {
-        pthread_mutex_unlock(&store->lock);
-        fresh = arena_new(store->budget, region_bytes);
-        if (!fresh)
-            return -ENOMEM;
-        pthread_mutex_lock(&store->lock);
-    }
-    struct remains remains;
-    store_take_all(store, fresh, &remains);
-    store->quantum = quantum;
-    store->qset = qset;
-    pthread_mutex_unlock(&store->lock);
-    store_bury(&remains, fresh != NULL);
-    return 0;
+    return store_geometry_valid(quantum, qset) ? store->backing->trim(store, quantum, qset)
+                                               : -EINVAL;
+}
+
+int store_punch(struct store *store, uint64_t offset, uint64_t length)
+{
+    if (offset >= POSITION_MAX)
+        return 0;
+    uint64_t end = length < POSITION_MAX - offset ? offset + length : POSITION_MAX;
+    return store->backing->punch(store, offset, end);
+}
+
+int store_resize(struct store *store, uint64_t size)
+{
+    return size > POSITION_MAX ? -EFBIG : store->backing->resize(store, size);
+}
+
+int store_allocate(struct store *store, uint64_t offset, uint64_t length, bool keep_size)
+{
+    if (length == 0)
+        return 0;
+    if (offset >= POSITION_MAX || length > POSITION_MAX - offset)
+        return -EFBIG;
+    return store->backing->allocate(store, offset, length, keep_size);
+}
+
+int64_t store_seek_extent(struct store *store, uint64_t offset, bool hole)
+{
+    return store->backing->seek_extent(store, offset, hole);
+}
+
+int store_next_quantum(struct store *store, uint64_t from, uint64_t *number, uint64_t *offset)
+{
+    return store->backing->next_quantum(store, from, number, offset);
+}
+
+uint64_t store_count_quanta(struct store *store)
+{
+    return store->backing->count_quanta(store);
+}
+
+int store_sync(struct store *store)
+{
+    return store->backing->sync ? store->backing->sync(store) : -ENOSYS;
+}
+
+int store_file(const struct store *store)
+{
+    return store->backing->file ? store->backing->file(store) : -1;
 }
 
 void store_get_info(struct store *store, struct store_info *info)
 {
     LOCKED(&store->lock);
     *info = (struct store_info){
-        .size = store->size,
         .quantum = store->quantum,
-        .region_bytes = arena_region_bytes(store->arena),
-        .regions = store->index.count,
-        .index_bytes = store->index.bytes,
         .qset = store->qset,
-        .changes = store->changes,
-        .changed_ns = store->changed_ns,
         .cuts = store->cuts,
     };
+    store->backing->get_info(store, info);
 }
 
 /* --- the watcher ----------------------------------------------------------------------------------- */

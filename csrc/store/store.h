@@ -18,21 +18,31 @@
 struct store *store_hold(struct store *store);
 void store_drop(struct store *store);
 
-/* A read in place: `iov` shows pinned quanta and, for holes, a shared page of zeros. */
+/* A read in place: `iov` shows quanta that nobody changes meanwhile and, for holes, a shared page of
+ * zeros. */
 #define PLAN_SPANS 64
 struct read_plan {
-    struct arena *arena; /* held while regions are pinned; NULL: nothing is */
+    void (*end)(struct read_plan *plan); /* NULL: nothing is held */
+    union {
+        struct arena *arena; /* held; its regions are pinned */
+        struct {
+            struct store *store;
+            uint64_t first, last; /* quanta that are locked for reading */
+        };
+    };
     unsigned pins, spans;
     size_t bytes;
     region_t pinned[PLAN_SPANS];
     struct iovec iov[PLAN_SPANS];
 };
 /* Plans at most `len` bytes at `pos`. 0 with plan->bytes (0: end of data), or -E2BIG where
- * PLAN_SPANS do not reach `len` (read by store_read instead). */
+ * PLAN_SPANS do not reach `len`, or a copy is the better way (by store_read_into instead). */
 int store_plan_read(struct store *store, uint64_t pos, size_t len, unsigned flags,
                     struct read_plan *plan);
 void store_copy_plan(const struct read_plan *plan, void *data); /* plan->bytes of it */
 void store_end_read(struct read_plan *plan);
+/* Copies. Bytes, 0: end of data, or -errno. */
+ssize_t store_read_into(struct store *store, uint64_t pos, void *data, size_t len, unsigned flags);
 
 /* Regions laid out to receive a write before its position is known (scatter receive). Each holds
  * one whole quantum. Owned by one worker; not charged to the budget. */
@@ -57,6 +67,10 @@ bool store_adopts(struct store *store, uint64_t pos, size_t len);
  * with STORE_LDD3 -ENOMEM. */
 ssize_t store_write_from(struct store *store, uint64_t pos, const struct iovec *src, size_t len,
                          struct spares *spares, unsigned flags);
+
+/* The file that is the store, for whoever may do I/O on it without asking (the kernel, for the file
+ * view); borrowed. -1: there is none. */
+int store_file(const struct store *store);
 
 /* Whoever caches the store's bytes elsewhere (the file view's page cache) is told before and after
  * a change that did not come through it. One watcher a store; set before requests flow. */

@@ -5,44 +5,43 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "store/index.h"
 #include "base/refs.h"
+#include "scullv.h"
+#include "store/backing.h"
+#include "store/index.h"
 #include "store/store.h"
 
 #define POSITION_MAX ((uint64_t)INT64_MAX) /* bytes; a store is no larger */
 
 struct store {
     refs_t refs;
+    const struct backing *backing;
     struct budget *budget; /* held */
     _Atomic(const struct store_watch *) watch;
     pthread_rwlock_t telling; /* held, for reading, while the watch is told */
 
     pthread_mutex_t lock;
-    /* Changed under `lock`. The first two are also read without it, as hints. */
-    _Atomic(struct arena *) arena; /* held */
-    _Atomic uint64_t quantum;      /* bytes */
+    /* Changed under `lock`. The quantum is also read without it, as a hint. */
+    _Atomic uint64_t quantum; /* bytes */
     uint32_t qset;
-    uint64_t size;  /* bytes */
     uint64_t cuts;  /* how often the store became shorter (trim, resize) */
     uint64_t changes, changed_ns; /* as in struct store_info */
+
+    /* The backing's own, under `lock` too: anon.c has these … */
+    _Atomic(struct arena *) arena; /* held; also read without the lock, as a hint */
     struct index index;
+    uint64_t size; /* bytes */
+    /* … and linear.c this. */
+    struct image *image;
 };
 
-/* With the lock held; released meanwhile: waits for the pin on `region`. */
-void store_wait(struct store *store, region_t region);
+bool store_geometry_valid(uint64_t quantum, uint32_t qset);
+/* NULL with errno set: EINVAL, ENOMEM. The backing's own is zeros. */
+struct store *store_make(const struct backing *backing, struct budget *budget, uint64_t quantum,
+                         uint32_t qset);
+/* Of one that store_make returned, where making the rest failed. */
+void store_discard(struct store *store);
 /* With the lock held: the store is changed now. */
 void store_touch(struct store *store);
-/* With the lock held: what was written up to `end` counts. */
-void store_grow(struct store *store, uint64_t end);
-
-/* Everything that a store held, taken from it under the lock and given back without it. */
-struct remains {
-    struct arena *arena; /* a reference */
-    struct index index;
-};
-/* With the lock held. `arena`: the one that follows, its reference is the store's now; NULL: the
- * store keeps the one it has. */
-void store_take_all(struct store *store, struct arena *arena, struct remains *remains);
-void store_bury(struct remains *remains, bool closing);
 
 #endif

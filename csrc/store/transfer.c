@@ -1,4 +1,4 @@
-/* transfer: bytes into and out of a store.
+/* transfer: bytes into and out of the quanta of an arena.
  *
  * A read is planned: its quanta are pinned in ascending order and shown where they lie. A reader
  * may keep pins while it waits for a writer, as a writer waits for nothing while it has its pin.
@@ -11,49 +11,24 @@
  * being put into the index ("adopted"), as many as follow one another under one lock. The region
  * that was there, unless somebody has it, takes the spare's place, so that overwriting a store again
  * and again needs no memory either. */
+#include "store/transfer.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/lock.h"
-#include "scullv.h"
 #include "store/claim.h"
-#include "store/store_private.h"
+#include "store/plan.h"
+#include "store/quanta.h"
 
 /* --- reading ------------------------------------------------------------------------------------- */
 
-#define ZEROS_BYTES 65536u
-static const uint8_t zeros[ZEROS_BYTES] __attribute__((aligned(4096)));
-
-/* Adds bytes to the last span where they follow it in memory, or makes a span. */
-static bool add_span(struct read_plan *plan, const uint8_t *at, size_t n)
+static void end_read(struct read_plan *plan)
 {
-    struct iovec *last = plan->spans > 0 ? &plan->iov[plan->spans - 1] : NULL;
-    if (last && (uint8_t *)last->iov_base + last->iov_len == at) {
-        last->iov_len += n;
-    } else {
-        if (plan->spans == PLAN_SPANS)
-            return false;
-        plan->iov[plan->spans++] = (struct iovec){(void *)(uintptr_t)at, n};
-    }
-    plan->bytes += n;
-    return true;
-}
-
-/* Shows `zeros` as often as it takes; neighbouring holes share one span while it lasts. */
-static bool add_hole(struct read_plan *plan, size_t n)
-{
-    while (n > 0) {
-        const struct iovec *last = plan->spans > 0 ? &plan->iov[plan->spans - 1] : NULL;
-        size_t shown = last && last->iov_base == zeros ? last->iov_len : 0;
-        shown = shown < ZEROS_BYTES ? shown : 0;
-        size_t piece = n < ZEROS_BYTES - shown ? n : ZEROS_BYTES - shown;
-        if (!add_span(plan, zeros + shown, piece))
-            return false;
-        n -= piece;
-    }
-    return true;
+    while (plan->pins > 0)
+        arena_unpin_read(plan->arena, plan->pinned[--plan->pins]);
+    arena_drop(plan->arena);
 }
 
 /* With the lock held. 0, CLAIM_BUSY (`region` has a writer), or -E2BIG. */
@@ -62,13 +37,13 @@ static int plan_quantum(struct store *store, uint64_t key, uint64_t offset, size
 {
     *region = index_get(&store->index, key);
     if (*region == REGION_NONE)
-        return add_hole(plan, n) ? 0 : -E2BIG;
+        return plan_add_hole(plan, n) ? 0 : -E2BIG;
     if (plan->pins == PLAN_SPANS)
         return -E2BIG;
     if (!arena_pin_read(store->arena, *region))
         return CLAIM_BUSY;
     plan->pinned[plan->pins++] = *region;
-    return add_span(plan, arena_address(store->arena, *region) + offset, n) ? 0 : -E2BIG;
+    return plan_add(plan, arena_address(store->arena, *region) + offset, n) ? 0 : -E2BIG;
 }
 
 /* With the lock held. 0, -E2BIG, or -EAGAIN: the store was cut while this waited; begin again. */
@@ -90,13 +65,14 @@ static int plan_all(struct store *store, uint64_t pos, size_t len, unsigned flag
             return 0;
     }
     plan->arena = arena_hold(store->arena);
+    plan->end = end_read;
     while (plan->bytes < len) {
         size_t left = len - plan->bytes;
         size_t n = left < quantum - offset ? left : quantum - offset;
         region_t region;
         int err = plan_quantum(store, key, offset, n, plan, &region);
         if (err == CLAIM_BUSY) {
-            store_wait(store, region);
+            quanta_wait(store, region);
             if (store->cuts != cuts)
                 return -EAGAIN;
             continue;
@@ -109,12 +85,12 @@ static int plan_all(struct store *store, uint64_t pos, size_t len, unsigned flag
     return 0;
 }
 
-int store_plan_read(struct store *store, uint64_t pos, size_t len, unsigned flags,
+int transfer_plan_read(struct store *store, uint64_t pos, size_t len, unsigned flags,
                     struct read_plan *plan)
 {
     int err;
     do {
-        plan->arena = NULL;
+        plan->end = NULL;
         plan->pins = plan->spans = 0;
         plan->bytes = 0;
         pthread_mutex_lock(&store->lock);
@@ -126,39 +102,16 @@ int store_plan_read(struct store *store, uint64_t pos, size_t len, unsigned flag
     return err;
 }
 
-void store_copy_plan(const struct read_plan *plan, void *data)
+ssize_t transfer_read(struct store *store, uint64_t pos, void *data, size_t len, unsigned flags)
 {
     size_t done = 0;
-    for (unsigned i = 0; i < plan->spans; i++) {
-        memcpy((uint8_t *)data + done, plan->iov[i].iov_base, plan->iov[i].iov_len);
-        done += plan->iov[i].iov_len;
-    }
-}
-
-void store_end_read(struct read_plan *plan)
-{
-    if (!plan->arena)
-        return;
-    while (plan->pins > 0)
-        arena_unpin_read(plan->arena, plan->pinned[--plan->pins]);
-    arena_drop(plan->arena);
-    plan->arena = NULL;
-}
-
-int64_t store_read(struct store *store, uint64_t offset, void *data, uint64_t length)
-{
-    uint64_t done = 0;
-    if (length > POSITION_MAX)
-        length = POSITION_MAX;
-    while (done < length) {
-        uint64_t pos = offset + done;
-        if (pos < offset)
-            break;
+    while (done < len && pos + done >= pos) {
         /* So much takes no more spans than there are. */
         uint64_t quantum = store->quantum;
-        uint64_t most = PLAN_SPANS / 2 * (quantum < ZEROS_BYTES ? quantum : ZEROS_BYTES);
+        uint64_t most = PLAN_SPANS / 2 * (quantum < PLAN_ZEROS ? quantum : PLAN_ZEROS);
         struct read_plan plan;
-        int err = store_plan_read(store, pos, length - done < most ? length - done : most, 0, &plan);
+        int err = transfer_plan_read(store, pos + done, len - done < most ? len - done : most,
+                                     flags, &plan);
         if (err == -E2BIG)
             continue; /* trimmed to smaller quanta just now */
         if (plan.bytes == 0)
@@ -166,65 +119,10 @@ int64_t store_read(struct store *store, uint64_t offset, void *data, uint64_t le
         store_copy_plan(&plan, (uint8_t *)data + done);
         done += plan.bytes;
         store_end_read(&plan);
-    }
-    return (int64_t)done;
-}
-
-/* --- spares ---------------------------------------------------------------------------------------- */
-
-/* How many quanta a write of `bytes` can have adopted: they are whole pages, and fit. */
-static unsigned spares_for(uint64_t quantum, size_t bytes)
-{
-    if (quantum > bytes || quantum % (size_t)sysconf(_SC_PAGESIZE) != 0)
-        return 0;
-    return bytes / quantum < SPARES_MAX ? (unsigned)(bytes / quantum) : SPARES_MAX;
-}
-
-bool store_adopts(struct store *store, uint64_t pos, size_t len)
-{
-    uint64_t quantum = atomic_load_explicit(&store->quantum, memory_order_relaxed);
-    return spares_for(quantum, len) > 0 && pos % quantum == 0;
-}
-
-/* Asked before every message, so where nothing has changed it takes no lock. The arena that the
- * spares hold cannot be mistaken for another; a quantum that changes just now is found out when the
- * spares are used. */
-void store_fill_spares(struct store *store, struct spares *spares, size_t bytes)
-{
-    struct arena *arena = atomic_load_explicit(&store->arena, memory_order_relaxed);
-    uint64_t quantum = atomic_load_explicit(&store->quantum, memory_order_relaxed);
-    unsigned wanted = spares_for(quantum, bytes);
-    if (spares->count == wanted && spares->arena == (wanted > 0 ? arena : NULL))
-        return;
-    pthread_mutex_lock(&store->lock);
-    arena = arena_hold(store->arena);
-    wanted = spares_for(store->quantum, bytes);
-    pthread_mutex_unlock(&store->lock);
-    if (spares->arena != arena || wanted == 0)
-        store_drop_spares(spares);
-    if (wanted > 0 && !spares->arena)
-        spares->arena = arena;
-    else
-        arena_drop(arena);
-    while (spares->count > wanted)
-        arena_give_spare(spares->arena, spares->region[--spares->count]);
-    while (spares->count < wanted) {
-        bool zeroed;
-        region_t region = arena_take_spare(spares->arena, &zeroed);
-        if (region == REGION_NONE)
+        if (flags & STORE_LDD3)
             break;
-        spares->region[spares->count++] = region;
     }
-}
-
-void store_drop_spares(struct spares *spares)
-{
-    if (!spares->arena)
-        return;
-    while (spares->count > 0)
-        arena_give_spare(spares->arena, spares->region[--spares->count]);
-    arena_drop(spares->arena);
-    spares->arena = NULL;
+    return (ssize_t)done;
 }
 
 /* --- writing --------------------------------------------------------------------------------------- */
@@ -312,7 +210,7 @@ static ssize_t adopt_quanta(struct store *store, uint64_t pos, size_t len, struc
         done += n;
     }
     if (done > 0)
-        store_grow(store, pos + done);
+        quanta_grow(store, pos + done);
     return done > 0 ? (ssize_t)done : err;
 }
 
@@ -331,11 +229,11 @@ static ssize_t copy_quantum(struct store *store, uint64_t pos, size_t len, struc
                            how | (n == store->quantum ? CLAIM_WHOLE : 0));
         if (err != CLAIM_BUSY)
             break;
-        store_wait(store, claim.region);
+        quanta_wait(store, claim.region);
         how |= CLAIM_COPY;
     }
     if (err == 0)
-        store_grow(store, pos + n);
+        quanta_grow(store, pos + n);
     pthread_mutex_unlock(&store->lock);
     if (err != 0)
         return err;
@@ -366,19 +264,13 @@ static void compact(struct spares *spares)
     spares->count = kept;
 }
 
-ssize_t store_write_from(struct store *store, uint64_t pos, const struct iovec *src, size_t len,
-                         struct spares *spares, unsigned flags)
+ssize_t transfer_write(struct store *store, uint64_t pos, const struct iovec *src, size_t len,
+                       struct spares *spares, unsigned flags)
 {
     struct source source = {src, src, 0, spares, spares ? spares->count : 0};
     bool one = flags & STORE_LDD3;
     size_t done = 0;
-    ssize_t n = 0;
-    if (len == 0)
-        return 0;
-    if (pos >= POSITION_MAX)
-        return -EFBIG;
-    if (len > POSITION_MAX - pos)
-        len = POSITION_MAX - pos;
+    ssize_t n;
     do {
         n = write_some(store, pos + done, len - done, &source, one);
         if (n > 0)
@@ -386,13 +278,5 @@ ssize_t store_write_from(struct store *store, uint64_t pos, const struct iovec *
     } while (n > 0 && done < len && !one);
     if (spares)
         compact(spares);
-    if (done > 0)
-        return (ssize_t)done;
-    return n == -ENOSPC && (flags & STORE_LDD3) ? -ENOMEM : n;
-}
-
-int64_t store_write(struct store *store, uint64_t offset, const void *data, uint64_t length)
-{
-    struct iovec src = {(void *)(uintptr_t)data, length};
-    return store_write_from(store, offset, &src, length, NULL, 0);
+    return done > 0 ? (ssize_t)done : n;
 }

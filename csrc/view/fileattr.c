@@ -27,7 +27,7 @@ static void stat_file(struct view_file *file, struct stat *st)
     store_get_info(file->store, &info);
     st->st_mode = S_IFREG | file->view->mode;
     st->st_size = (off_t)info.size;
-    st->st_blocks = (blkcnt_t)(info.regions * info.region_bytes / SECTOR);
+    st->st_blocks = (blkcnt_t)(info.resident / SECTOR);
     LOCKED(&file->lock);
     see_changes(file, &info);
     st->st_atim = file->accessed;

@@ -250,6 +250,15 @@ static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
         channel_submit(call);
 }
 
+/* ENOSYS tells the kernel once and for all that it has done its part by writing its pages back. */
+static void on_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    struct view_file *file = view_find(view_of(req), ino);
+
+    (void)datasync, (void)fi;
+    fuse_reply_err(req, file ? -store_sync(file->store) : EINVAL);
+}
+
 /* libfuse before 3.19 hands the command as a signed int. */
 static void on_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
                      struct fuse_file_info *fi, unsigned flags, const void *data, size_t size,
@@ -272,8 +281,8 @@ static void on_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
     channel_submit(call);
 }
 
-/* Not here: read and write (request.c); flush and fsync, for which ENOSYS tells the kernel once
- * and for all that it has done its part by writing its pages back; poll (always ready). */
+/* Not here: read and write (request.c); flush, which ENOSYS ends as it does fsync; poll (always
+ * ready). */
 const struct fuse_lowlevel_ops view_operations = {
     .init = view_init,
     .lookup = on_lookup,
@@ -290,6 +299,7 @@ const struct fuse_lowlevel_ops view_operations = {
     .rename = on_rename,
     .open = on_open,
     .release = on_release,
+    .fsync = on_fsync,
     .ioctl = on_ioctl,
     .fallocate = view_fallocate,
     .lseek = view_lseek,

@@ -64,6 +64,8 @@ void view_store_changes(void *arg, uint64_t offset, uint64_t length)
      * FOPEN_KEEP_CACHE): nobody needs to be told before. */
     if (own_change || !atomic_load(&file->opens))
         return;
+    if (file->backing_id)
+        return; /* the kernel has no pages of its own, and asks the file for its size */
     drop = what_changed(file, offset, length);
     if (!channel_is_caller(view->channel)) {
         invalidate_pages(&view->invalidator, &drop);

@@ -21,6 +21,7 @@ struct view_file {
     struct store *store; /* held */
     struct store_watch watch;
     char *path;             /* NULL: mounted nowhere */
+    int32_t backing_id;     /* the kernel's, of the file that it does I/O on itself; 0: it asks us */
     atomic_uint opens;      /* open files that the kernel has; a mapping keeps its file open */
     atomic_bool missed;     /* the kernel was not told of a change: a call held what it needed */
     _Atomic uint64_t size, cuts; /* of struct store_info: what the kernel was shown last */
@@ -42,7 +43,10 @@ struct fileview {
     bool invalidates; /* there is a thread for it, or was */
     bool watching;
     atomic_bool greeting; /* the next message that goes out answers INIT */
+    unsigned kernel_minor; /* set by INIT: of its protocol */
     bool mmap_direct;     /* set by INIT: direct I/O and shared mappings go together */
+    bool passthrough;     /* wanted; after INIT: the kernel knows it */
+    atomic_uint passed;   /* files that have a backing_id */
 };
 
 struct fileview *view_of(fuse_req_t req);

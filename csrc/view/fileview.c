@@ -10,8 +10,8 @@
  * knows nothing: the reply is amended on its way out. An older kernel maps no file of direct I/O,
  * so there reads and writes go through its page cache, written through at once. Either way pages
  * that the kernel has are dropped when a store changes by another way than the view; changes that
- * came through the view the kernel knows. Attributes are never cached.
- * */
+ * came through the view the kernel knows. Attributes are never cached. Files that the kernel has been
+ * handed (passthrough.c) have no pages of their own. */
 
 #include <errno.h>
 #include <linux/fuse.h>
@@ -58,6 +58,13 @@ void fileview_forget(struct channel *channel)
 {
     channel_end_placement(channel);
     forget_stores(channel_arg(channel));
+}
+
+uint32_t fileview_passed(struct channel *channel)
+{
+    const struct fileview *view = channel_arg(channel);
+
+    return atomic_load(&view->passed);
 }
 
 /* --- life ---------------------------------------------------------------------------------------- */
@@ -123,6 +130,7 @@ static struct fileview *view_new(const struct fileview_setup *setup)
     view->uid = setup->uid;
     view->gid = setup->gid;
     view->mode = setup->mode & 0777;
+    view->passthrough = setup->passthrough;
     clock_gettime(CLOCK_REALTIME_COARSE, &view->born);
     view->files = calloc(setup->n_files + 1, sizeof(*view->files));
     if (!view->files)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "channel/channel.h"
+#include "view/passthrough.h"
 
 #define BACKGROUND_MAX 64u            /* readahead, asynchronous I/O and write-back at once */
 
@@ -19,8 +20,8 @@
 #define INIT_DIRECT_IO_ALLOW_MMAP_HIGH (1u << (36 - 32)) /* of flags2 */
 #define MINOR_DIRECT_IO_ALLOW_MMAP 39u
 
-/* What is to be added to the open reply that this thread sends next. */
-static _Thread_local uint32_t more_open_flags;
+/* Whose open reply this thread sends next; NULL: nobody's that has more to say. */
+static _Thread_local const struct view_file *opened;
 
 void view_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -36,27 +37,37 @@ void view_init(void *userdata, struct fuse_conn_info *conn)
     /* A new time or size alone drops no pages: we tell which are stale. */
     conn->want |= conn->capable & (FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_ASYNC_DIO |
                                    FUSE_CAP_PARALLEL_DIROPS);
+    view->kernel_minor = conn->proto_minor;
     view->mmap_direct = conn->proto_minor >= MINOR_DIRECT_IO_ALLOW_MMAP;
     atomic_store(&view->greeting, true);
 }
 
-static void amend_init(const struct fileview *view, const struct iovec *iov, int count)
+static void amend_init(struct fileview *view, const struct iovec *iov, int count)
 {
     struct fuse_init_out *out;
 
-    if (!view->mmap_direct || count < 2 ||
-        iov[1].iov_len < offsetof(struct fuse_init_out, flags2) + sizeof(out->flags2))
+    if (count < 2 || iov[1].iov_len < offsetof(struct fuse_init_out, flags2) + sizeof(out->flags2))
         return;
     out = iov[1].iov_base;
-    out->flags |= FUSE_INIT_EXT;
-    out->flags2 |= INIT_DIRECT_IO_ALLOW_MMAP_HIGH;
+    if (view->mmap_direct) {
+        out->flags |= FUSE_INIT_EXT;
+        out->flags2 |= INIT_DIRECT_IO_ALLOW_MMAP_HIGH;
+    }
+    passthrough_greet(view, out, iov[1].iov_len);
 }
 
 static void amend_open(const struct iovec *iov, int count)
 {
-    if (count == 2 && iov[1].iov_len == sizeof(struct fuse_open_out))
-        ((struct fuse_open_out *)iov[1].iov_base)->open_flags |= more_open_flags;
-    more_open_flags = 0;
+    struct fuse_open_out *out;
+
+    if (count == 2 && iov[1].iov_len == sizeof(*out)) {
+        out = iov[1].iov_base;
+        if (opened->backing_id)
+            passthrough_open(opened, out);
+        else if (opened->view->mmap_direct)
+            out->open_flags |= OPEN_PARALLEL_DIRECT_WRITES;
+    }
+    opened = NULL;
 }
 
 void view_opened(struct call *call, struct fuse_file_info *fi)
@@ -69,8 +80,7 @@ void view_opened(struct call *call, struct fuse_file_info *fi)
     if (!file)
         return;
     atomic_fetch_add(&file->opens, 1);
-    if (view->mmap_direct)
-        more_open_flags = OPEN_PARALLEL_DIRECT_WRITES;
+    opened = file;
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
@@ -81,11 +91,15 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 
     if (greeting)
         amend_init(view, iov, count);
-    if (more_open_flags)
+    if (opened)
         amend_open(iov, count);
     sent = writev(fd, iov, count);
-    if (greeting)
-        channel_set_ready(view->channel, sent < 0 ? -errno : 0);
+    if (greeting) {
+        int status = sent < 0 ? -errno : 0;
+
+        passthrough_register(view, fd);
+        channel_set_ready(view->channel, status);
+    }
     return sent;
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from cuse_scullv import cuse
+from cuse_scullv.backing import AUTO, VIEWS
 from cuse_scullv.cli._types import DeviceName, Group, Mode, Owner, Placement, Size
 from cuse_scullv.params import ORDER_MAX, PRESETS, QSET_MAX, QUANTUM_MAX
 
@@ -34,6 +35,9 @@ class Asked:
     qset: int | None
     ldd3: bool
     max_bytes: int | None
+    backing: str | None
+    map: str | None
+    view: str
     owner: int | None
     group: int | None
     mode: int
@@ -95,7 +99,27 @@ OPTIONS: tuple[click.Option, ...] = (
     option(
         "--max-bytes",
         type=Size(least=1),
-        help="Memory that all devices together may hold; half of what is available unless given.",
+        help="Memory that all devices together may hold; half of what is available unless given, "
+        "and of a file what its disk has.",
+    ),
+    option(
+        "--backing",
+        metavar="anon|memfd|FILE",
+        help="Where the bytes are: in memory of the server's own (anon, the default), in an "
+        "anonymous file, or in FILE, which is made if missing and kept. Several devices: FILE%d.",
+    ),
+    option(
+        "--map",
+        metavar="FILE[:OFFSET[:SIZE]]",
+        help="Serve bytes that are there already, as the book's ioremap: the device does not grow, "
+        "and a trim leaves its bytes.",
+    ),
+    option(
+        "--view",
+        type=click.Choice(VIEWS),
+        default=AUTO,
+        help="Who reads and writes the files of --files: passthrough (the kernel by itself, with "
+        "--backing memfd or FILE), direct (the server), auto (the kernel where it can).",
     ),
     option("--owner", type=Owner(), help="Owner of the nodes."),
     option("--group", type=Group(), help="Group of the nodes."),

@@ -9,7 +9,7 @@ import click
 
 from cuse_scullv.cli._device import opened
 from cuse_scullv.cli._types import human_bytes
-from cuse_scullv.ioctl import FLAG_LDD3, Information
+from cuse_scullv.ioctl import FLAG_LDD3, FLAG_PASSTHROUGH, Information
 
 
 @click.command("info")
@@ -32,10 +32,14 @@ def command(context: click.Context, device: str, as_json: bool, scullvmem: bool)
             click.echo(table(file.info()))
 
 
-def as_dict(info: Information) -> dict[str, int | bool]:
-    """The fields of the INFO ioctl by name; `flags` as the truth value `ldd3`."""
-    fields: dict[str, int | bool] = dataclasses.asdict(info)
-    fields["ldd3"] = bool(fields.pop("flags") & FLAG_LDD3)
+def as_dict(info: Information) -> dict[str, int | bool | str]:
+    """The fields of the INFO ioctl by name; `flags` as `ldd3`, `backing` and `passthrough`."""
+    fields: dict[str, int | bool | str] = dataclasses.asdict(info)
+    flags = info.flags
+    del fields["flags"]
+    fields["ldd3"] = bool(flags & FLAG_LDD3)
+    fields["backing"] = info.backing
+    fields["passthrough"] = bool(flags & FLAG_PASSTHROUGH)
     return fields
 
 
@@ -45,6 +49,7 @@ def table(info: Information) -> str:
     rows = [
         ("device", f"{info.number} of {info.devices}, open {info.opens} times"),
         ("rules", "the book's (--ldd3)" if info.flags & FLAG_LDD3 else "cuse-scullv's own"),
+        ("backing", info.backing),
         ("size", human_bytes(info.size)),
         ("memory", f"{human_bytes(info.resident_bytes)} in {info.regions} quanta"),
         ("index", human_bytes(info.index_bytes)),
@@ -52,6 +57,8 @@ def table(info: Information) -> str:
         ("quantum", f"{info.quantum} bytes (order {info.order})"),
         ("qset", str(info.qset)),
     ]
+    if info.flags & FLAG_PASSTHROUGH:
+        rows.insert(3, ("file view", "read and written by the kernel itself (passthrough)"))
     if (info.quantum, info.qset) != (info.pending_quantum, info.pending_qset):
         pending = f"quantum {info.pending_quantum} bytes, qset {info.pending_qset}"
         rows.append(("next trim", pending))

@@ -15,6 +15,7 @@ import sdnotify
 
 from cuse_scullv import cuse
 from cuse_scullv.background import Background, detach
+from cuse_scullv.backing import ANON, Backing
 from cuse_scullv.cli._serve_options import OPTIONS, Asked
 from cuse_scullv.daemon import ServeError, Server, Settings, summary
 from cuse_scullv.mount import LeftMountedError
@@ -58,6 +59,8 @@ def check(asked: Asked, context: click.Context) -> None:
         raise click.UsageError("--run waits for its command: leave out --daemon", context)
     if asked.pidfile is not None and not asked.daemon:
         raise click.UsageError("--pidfile is for --daemon: type --daemon as well", context)
+    if asked.backing is not None and asked.map is not None:
+        raise click.UsageError("--map is a backing of its own: leave out --backing", context)
 
 
 def build_settings(asked: Asked, params: Params) -> Settings:
@@ -69,6 +72,8 @@ def build_settings(asked: Asked, params: Params) -> Settings:
         minor=asked.minor or 0,
         params=params,
         max_bytes=asked.max_bytes,
+        backing=Backing.of_map(asked.map) if asked.map else Backing.of(asked.backing or ANON),
+        view=asked.view,
         owner=asked.owner,
         group=asked.group,
         mode=asked.mode,

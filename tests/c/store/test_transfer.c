@@ -33,7 +33,7 @@ static void what_was_written_is_read_at_any_quantum(void **state)
         }
         expect(store, 0, data, n);
         expect(store, 1234, data + 1234, 20001);
-        assert_int_equal(info_of(store).regions, (n + quanta[i] - 1) / quanta[i]);
+        assert_int_equal(store_count_quanta(store), (n + quanta[i] - 1) / quanta[i]);
         store_free(store);
     }
     free(data);
@@ -61,11 +61,11 @@ static void holes_read_as_zeros_and_cost_nothing(void **state)
     assert_int_equal(store_read(store, 0, seen, 300 * KIB), 300 * KIB);
     assert_all(seen, 300 * KIB - 1, 0);
     assert_int_equal(seen[300 * KIB - 1], 1);
-    assert_int_equal(info_of(store).regions, 1);
+    assert_int_equal(store_count_quanta(store), 1);
     assert_int_equal(store_plan_read(store, 1, 200 * KIB, 0, &plan), 0);
     assert_int_equal(plan.bytes, 200 * KIB);
     assert_int_equal(plan.spans, 4); /* 64 KiB of zeros, again and again */
-    assert_null(plan.arena);
+    assert_null(plan.end);
     store_end_read(&plan);
     free(seen);
     store_free(store);
@@ -104,7 +104,7 @@ static void a_read_ends_at_the_size(void **state)
     assert_int_equal(store_read(store, UINT64_MAX, seen, 10), 0);
     assert_int_equal(store_plan_read(store, 6, 10, 0, &plan), 0);
     assert_int_equal(plan.bytes, 0);
-    assert_null(plan.arena);
+    assert_null(plan.end);
     store_end_read(&plan);
     assert_int_equal(store_write(store, 9, seen, 0), 0);
     assert_int_equal(info_of(store).size, 5);
@@ -184,7 +184,7 @@ static void a_plan_joins_neighbours_and_is_never_too_long(void **state)
     assert_int_equal(store_plan_read(store, 0, 64 * Q, 0, &plan), 0);
     store_end_read(&plan);
     assert_int_equal(store_plan_read(store, 0, 64 * Q + 1, 0, &plan), -E2BIG);
-    assert_null(plan.arena);
+    assert_null(plan.end);
     assert_int_equal(store_read(store, 0, seen, MIB), MIB);
     assert_memory_equal(seen, data, MIB);
     free(data);

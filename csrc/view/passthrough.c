@@ -1,0 +1,59 @@
+/* passthrough: where a store is a file (linear.c), the kernel can do the I/O of the view's file on that
+ * file itself (FUSE_PASSTHROUGH, Linux 6.9): a read or write costs a system call instead of two context
+ * switches, and a mapping is one of the file, so its stores count at once.
+ *
+ * The kernel wants the privilege to hand it files (CAP_SYS_ADMIN); who lacks it, and whose kernel
+ * lacks this, is asked for every read and write as before. All opens of a file have to say the same, so
+ * each is handed over once. Protocol 7.40; linux/fuse.h of Debian 12 is of 7.38. */
+#include "view/passthrough.h"
+
+#include <stddef.h>
+#include <sys/ioctl.h>
+
+#define MINOR_PASSTHROUGH 40u
+#define INIT_PASSTHROUGH_HIGH (1u << (37 - 32)) /* of flags2 */
+#define OPEN_PASSTHROUGH (1u << 7)
+#define OPEN_DIRECT_IO_BITS (1u << 0 | 1u << 6) /* and PARALLEL_DIRECT_WRITES */
+#define STACK_DEPTH 1u /* file systems that ours may stand on, counted as overlayfs counts */
+
+struct backing_map {
+    int32_t fd;
+    uint32_t flags;
+    uint64_t padding;
+};
+#define BACKING_OPEN _IOW(229, 1, struct backing_map)
+
+void passthrough_greet(struct fileview *view, struct fuse_init_out *out, size_t length)
+{
+    size_t depth = offsetof(struct fuse_init_out, flags2) + sizeof(out->flags2);
+
+    view->passthrough = view->passthrough && view->kernel_minor >= MINOR_PASSTHROUGH &&
+                        length >= depth + sizeof(uint32_t);
+    if (!view->passthrough)
+        return;
+    out->flags |= FUSE_INIT_EXT;
+    out->flags2 |= INIT_PASSTHROUGH_HIGH;
+    *(uint32_t *)((char *)out + depth) = STACK_DEPTH; /* max_stack_depth */
+}
+
+void passthrough_register(struct fileview *view, int fd)
+{
+    if (!view->passthrough)
+        return;
+    for (uint32_t i = 0; i < view->n_files; i++) {
+        struct view_file *file = &view->files[i];
+        struct backing_map map = {.fd = store_file(file->store)};
+        int id = map.fd < 0 ? -1 : ioctl(fd, BACKING_OPEN, &map);
+
+        if (id <= 0)
+            continue;
+        file->backing_id = id;
+        atomic_fetch_add(&view->passed, 1);
+    }
+}
+
+void passthrough_open(const struct view_file *file, struct fuse_open_out *out)
+{
+    out->open_flags = (out->open_flags & ~OPEN_DIRECT_IO_BITS) | OPEN_PASSTHROUGH;
+    out->padding = (uint32_t)file->backing_id; /* backing_id */
+}

@@ -1,0 +1,16 @@
+/* passthrough: files that the kernel reads, writes and maps without us. See passthrough.c. */
+#ifndef PASSTHROUGH_H
+#define PASSTHROUGH_H
+
+#include <linux/fuse.h>
+
+#include "view/files.h"
+
+/* Asks for it, in a reply to INIT of `length` bytes behind its header that goes out next. */
+void passthrough_greet(struct fileview *view, struct fuse_init_out *out, size_t length);
+/* After that reply: hands the files over that can be. */
+void passthrough_register(struct fileview *view, int fd);
+/* Says so in a reply to an open. */
+void passthrough_open(const struct view_file *file, struct fuse_open_out *out);
+
+#endif
