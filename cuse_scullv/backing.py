@@ -114,7 +114,7 @@ class Ground:
             self._open_tmpfs()
 
     def _open_tmpfs(self) -> None:
-        self._tmpfs = lib.tmpfs_open(self.limit)
+        self._tmpfs = open_tmpfs(self.limit)
         if self._tmpfs < 0:
             logger.info("no tmpfs of our own: %s", os.strerror(-self._tmpfs))
             return
@@ -177,7 +177,7 @@ class Ground:
         with _closed_on_error(fd):
             _lock(fd, path, 0, 0, fcntl.F_WRLCK)
             if not self._budget_follows() and not self._limited:
-                self.budget.follow(os.dup(fd))
+                self.budget.follow(os.open(path.parent, os.O_PATH | os.O_CLOEXEC))
             if not _has_holes(fd):
                 logger.warning("%s: its file system has no holes: they take room, as zeros", path)
         return fd
@@ -213,12 +213,17 @@ class Ground:
         size = end - offset if self.backing.size is None else self.backing.size
         if size <= 0 or offset + size > end:
             raise BackingError(
-                f"--map {path}: it has {end} bytes, and none to map from {offset} on"
+                f"--map {path}: it has {end} bytes, none to map from {offset} on: type another"
                 if size <= 0
                 else f"--map {path}: it has {end} bytes, not {offset} + {size}: type less, or"
                 f" truncate -s {offset + size} {path}"
             )
         return size
+
+
+def open_tmpfs(max_bytes: int) -> int:
+    """A descriptor of a file system that is mounted nowhere, or -errno (csrc/memory/tmpfs.c)."""
+    return lib.tmpfs_open(max_bytes)
 
 
 @contextlib.contextmanager

@@ -56,7 +56,8 @@ class Scullv(io.RawIOBase):
         self.name = name
         self._fd = fd
         self._access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
-        self._is_node = stat.S_ISCHR(os.fstat(fd).st_mode)
+        self.is_node = stat.S_ISCHR(os.fstat(fd).st_mode)
+        """Whether it is a node; else a file of a file view."""
 
     # --- io.RawIOBase
 
@@ -89,7 +90,7 @@ class Scullv(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Moves the position and returns it, in bytes. `whence` may be SEEK_DATA or SEEK_HOLE."""
-        if not self._is_node:
+        if not self.is_node:
             return os.lseek(self.fileno(), offset, whence)
         return ioctl.unpack_seek(self._ioctl(ioctl.SEEK, ioctl.pack_seek(offset, whence)))
 
@@ -99,7 +100,7 @@ class Scullv(io.RawIOBase):
     def truncate(self, size: int | None = None, /) -> int:
         """Cuts or extends to `size` bytes (None: to the position). Only a file view can."""
         size = self.tell() if size is None else size
-        if self._is_node:
+        if self.is_node:
             raise io.UnsupportedOperation("a node cannot be truncated: trim() it")
         os.ftruncate(self.fileno(), size)
         return size

@@ -49,7 +49,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes `serve_fake` drives a session over a socket pair."""
     for item in items:
-        if "serve_fake" in getattr(item, "fixturenames", ()):
+        if {"serve_fake", "serve_map"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.fake)
 
 
@@ -95,6 +95,13 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
 def serve_far(request: pytest.FixtureRequest) -> Iterator[Serve]:
     """As `serve`, for the largest positions: a file's are those of the file system it is on."""
     yield from serving(request)
+
+
+@pytest.fixture
+def serve_map(quiet: None) -> Iterator[Serve]:
+    """As `serve`, over a fake kernel, for `map="FILE:OFFSET:SIZE"`."""
+    with fake_serve() as function:
+        yield lambda **options: function(max_bytes=None, **options)
 
 
 @pytest.fixture

@@ -228,9 +228,10 @@ def to_settings(**options: Any) -> Settings:
     """Settings from the options of `serve`, as Python has them: devices=2, order=0, ldd3=True."""
     params = {key: options.pop(key) for key in ("order", "quantum", "qset") if key in options}
     preset, ldd3 = options.pop("preset", "scullv"), options.pop("ldd3", False)
+    mapped, backing = options.pop("map", None), options.pop("backing", "anon")
     return Settings(
         name=NAME,
-        backing=Backing.of(options.pop("backing", "anon")),
+        backing=Backing.of_map(mapped) if mapped else Backing.of(backing),
         params=Params.of(preset, ldd3=ldd3, **params),
         **{"max_bytes": 1 << 30, **options},
     )

@@ -303,8 +303,10 @@ int image_zero(struct image *image, uint64_t from, uint64_t end)
         end = state.size;
     while (from < end && image_next_data(image, from, &from) && from < end) {
         struct iovec some = {(void *)(uintptr_t)zeros, PIECE};
-        size_t n = end - from < PIECE ? (size_t)(end - from) : PIECE;
-        ssize_t done = put(image, from, &some, n);
+        uint64_t data_end = seek_to(image, from, SEEK_HOLE);
+        uint64_t stop = data_end < end ? data_end : end;
+        ssize_t done = put(image, from, &some,
+                           stop - from < PIECE ? (size_t)(stop - from) : PIECE);
 
         if (done <= 0)
             return done ? (int)done : -EIO;

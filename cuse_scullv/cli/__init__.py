@@ -30,6 +30,8 @@ COMMANDS = (
     "punch",
     "info",
     "seek-copy",
+    "save",
+    "load",
     "doctor",
     "bench",
 )

@@ -21,7 +21,9 @@ def opened(path: str, *, change: bool = False) -> Iterator[client.Scullv]:
     try:
         with client.open(path, mode) as device:
             yield device
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if error.filename != path:
+            raise
         raise click.ClickException(
             f"{path}: no such device: type 'cuse-scullv serve' to make one"
         ) from None
