@@ -13,72 +13,7 @@
  *
  * Invariants: children touch only their own `result` between the gates; the parent reads results
  * only after the second gate. */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <getopt.h>
-#include <linux/ioctl.h>
-#include <linux/types.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-#define CLIENTS_MAX 64
-#define MEMORY ":memory" /* in place of a path: memory of the client's own, and memcpy */
-/* As csrc/scullv_ioctl.h has them, which an installed package does not bring along. */
-#define IOC_SEEK _IOWR(0xEE, 1, struct seek)
-#define IOC_TRIM _IO(0xEE, 2)
-
-enum op { OP_WRITE, OP_FRESH, OP_READ, OP_IOCTL, OP_ECHO };
-enum position { POSITION_FILE, POSITION_NODE, POSITION_NONE };
-enum reset { RESET_TRUNCATE, RESET_TRIM, RESET_NONE };
-
-struct seek {
-    __s64 offset;
-    __u32 whence, reserved;
-};
-
-struct plan {
-    int op, position, reset, clients, n_paths;
-    size_t block;
-    uint64_t start, stride, span; /* client i of a file starts at start + i * stride */
-    uint64_t limit_ns;            /* 0: until the span is full */
-    unsigned long command;
-    char **paths;
-};
-
-struct result {
-    uint64_t bytes, ops, from_ns, to_ns;
-    int error;
-    char what[100];
-};
-
-struct shared {
-    pthread_barrier_t gate;
-    atomic_bool stop; /* this pass */
-    bool again;       /* another pass follows */
-    struct result result[CLIENTS_MAX];
-};
-
-struct client {
-    const struct plan *plan;
-    struct shared *shared;
-    struct result *result;
-    int fd; /* -1: MEMORY */
-    char *block, *memory; /* `span` bytes of it */
-    uint64_t base, at; /* where its span starts; bytes of it done in this round of it */
-};
+#include "client.h"
 
 static uint64_t now_ns(void)
 {
@@ -180,9 +115,31 @@ static int echo(struct client *client)
     return 0;
 }
 
+/* A load and a store of a page that is not in our page tables, though the file has it. */
+static int fault(struct client *client)
+{
+    const struct plan *plan = client->plan;
+    volatile char *page = client->memory + client->at;
+
+    if (client->at + plan->block > plan->span) {
+        if (madvise(client->memory, plan->span, MADV_DONTNEED) < 0)
+            return fail(client, "madvise", -1);
+        client->at = 0;
+        page = client->memory;
+    }
+    *page = (char)(*page + 1);
+    client->at += plan->block;
+    client->result->bytes += plan->block;
+    client->result->ops++;
+    return 0;
+}
+
 static int step(struct client *client)
 {
     int op = client->plan->op;
+
+    if (op == OP_FAULT)
+        return fault(client);
 
     if (op == OP_IOCTL)
         return call_ioctl(client);
@@ -226,10 +183,22 @@ static void open_client(struct client *client, int number)
     }
 }
 
+static int map_file(struct client *client)
+{
+    const struct plan *plan = client->plan;
+
+    client->memory = mmap(NULL, plan->span, PROT_READ | PROT_WRITE, MAP_SHARED, client->fd,
+                          (off_t)client->base);
+    return client->memory == MAP_FAILED ? fail(client, "mmap", -1) : 0;
+}
+
 /* MEMORY: new pages for a fresh write, touched ones for the others. */
 static int renew_memory(struct client *client)
 {
     const struct plan *plan = client->plan;
+
+    if (plan->op == OP_FAULT)
+        return client->memory == NULL ? map_file(client) : 0;
 
     if (client->fd >= 0 || (client->memory != NULL && plan->op != OP_FRESH))
         return 0;
@@ -365,7 +334,8 @@ static int choose(const char *word, const char *const *words)
 
 static void parse(struct plan *plan, int argc, char **argv)
 {
-    static const char *const ops[] = {"write", "fresh", "read", "ioctl", "echo", NULL};
+    static const char *const ops[] = {"write", "fresh", "read", "ioctl", "echo", "fault",
+                                     NULL};
     static const char *const positions[] = {"file", "node", "none", NULL};
     static const char *const resets[] = {"truncate", "trim", "none", NULL};
     int option;

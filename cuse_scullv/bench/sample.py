@@ -9,6 +9,8 @@ Unit = Literal["B/s", "1/s", "s", "B/B", "%"]
 LESS_IS_BETTER: frozenset[Unit] = frozenset({"s", "B/B", "%"})
 
 FRESH, OVERWRITE, READ = "fresh write", "overwrite", "read"
+FAULT = "page fault"
+"""Of a shared mapping: a load and a store to a page that the file has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from cuse_scullv.bench.lab import MIB, Lab
 from cuse_scullv.bench.load import PATIENCE_S, Load, Result
 from cuse_scullv.bench.process import finish
 from cuse_scullv.bench.rounds import Contender
-from cuse_scullv.bench.sample import FRESH, OVERWRITE, READ, Case
+from cuse_scullv.bench.sample import FAULT, FRESH, OVERWRITE, READ, Case
 from cuse_scullv.bench.target import Target
 
-OPS = {FRESH: "fresh", OVERWRITE: "write", READ: "read"}
+OPS = {FRESH: "fresh", OVERWRITE: "write", READ: "read", FAULT: "fault"}
 HOG_TIMES = 4
 """How much longer a sample beside hogs takes: turns on a CPU are milliseconds then."""
 Opener = Callable[[], AbstractContextManager[Target]]

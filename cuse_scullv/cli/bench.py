@@ -58,6 +58,8 @@ def command(
     SUITE is one or more of these, or all that can run on this kernel:
       nodes      CUSE nodes: libfuse's example cuse.c is the peer
       files      file view: libfuse's passthrough_ll.c, a tmpfs file, memcpy
+      backing    devices that are files, against memory of the server's own
+      passthrough  such files' view, read and written by the kernel, against a tmpfs file
       geometry   a large device of small quanta against a small one
       placement  following the client or not, beside CPU hogs or not
       costs      ioctls, trim, memory, idle CPU, start-up

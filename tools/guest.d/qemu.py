@@ -52,8 +52,8 @@ def qemu_command(options: argparse.Namespace, work: Path) -> list[str]:
     command += ["-machine", "q35", "-no-reboot", "-smp", "2", "-m", f"{QEMU_MIB}M"]
     # Emulation unless asked: a /dev/kvm inside a virtual machine may open, and hang the guest.
     kvm = os.environ.get("CUSE_SCULLV_GUEST_KVM") == "1"
-    # With ERMS the kernel copies by `rep movsb`, which is emulated byte by byte; FSRM without it, as
-    # QEMU 10 has it, hangs Linux 6.1.
+    # With ERMS the kernel copies by `rep movsb`, which is emulated byte by byte; FSRM without it
+    # (QEMU 10 has it) hangs Linux 6.1.
     accel, cpu = ("kvm", "host") if kvm else ("tcg,thread=multi", "max,-erms,-fsrm")
     command += ["-accel", accel, "-cpu", cpu]
     command += ["-kernel", str(bare_kernel(image)), "-initrd", f"{work}/initramfs"]

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from cuse_scullv.bench.lab import Lab, file_trouble, node_trouble
 from cuse_scullv.bench.rounds import Plan
-from cuse_scullv.bench.suites import costs, dd, echo, files, geometry, nodes, placement
+from cuse_scullv.bench.suites import (
+    backing,
+    costs,
+    dd,
+    echo,
+    files,
+    geometry,
+    nodes,
+    passthrough,
+    placement,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +36,22 @@ def no_device() -> str | None:
     return node_trouble() and file_trouble()
 
 
+def passthrough_trouble() -> str | None:
+    """What `--view passthrough` takes: Linux 6.9 (and FUSE_PASSTHROUGH, which most have)."""
+    release = os.uname().release
+    if tuple(map(int, re.findall(r"\d+", release)[:2])) < (6, 9):
+        return f"Linux {release} has no FUSE passthrough, which came with 6.9"
+    return file_trouble()
+
+
 SUITES = {
     "nodes": Suite("Nodes, against libfuse's example cuse.c", nodes.plan, node_trouble),
     "files": Suite(
         "File view, against passthrough_ll.c, a tmpfs and memcpy", files.plan, file_trouble
+    ),
+    "backing": Suite("Devices that are files, served", backing.plan, file_trouble),
+    "passthrough": Suite(
+        "Devices that are files, by the kernel itself", passthrough.plan, passthrough_trouble
     ),
     "geometry": Suite("Many small quanta against the default", geometry.plan, no_device),
     "placement": Suite("Placement of the workers", placement.plan, no_device),
