@@ -131,7 +131,7 @@ class Ground:
         """Bytes of memory, or of disk, that the devices have."""
         if self._limited or self._tmpfs >= 0:
             return self.budget.used
-        return sum(store.info().resident for store in self._stores)
+        return sum(store.resident for store in self._stores)
 
     def store(self, number: int, geometry: Geometry) -> Store:
         """Of device `number`; the caller closes it. Raises BackingError."""

@@ -1,7 +1,10 @@
-"""Whether a caller has CAP_SYS_ADMIN, as capable(9) would find in a kernel module."""
+"""Whether a caller has CAP_SYS_ADMIN, as capable(9) would find in a kernel module, and what takes
+it."""
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 # Bit 21 of a capability set (linux/capability.h).
@@ -26,3 +29,14 @@ def has_sys_admin(pid: int, proc: Path = Path("/proc")) -> bool:
         if line.startswith("CapEff:"):
             return same and bool(int(line.split()[1], 16) >> CAP_SYS_ADMIN & 1)
     return False
+
+
+def no_passthrough() -> str | None:
+    """Why the kernel would not do a file view's I/O by itself, and what to type; None: it would,
+    unless it was built without FUSE_PASSTHROUGH."""
+    release = os.uname().release
+    if tuple(map(int, re.findall(r"\d+", release)[:2])) < (6, 9):
+        return f"Linux {release} has no FUSE passthrough, which came with 6.9: type --view direct"
+    if not has_sys_admin(os.getpid()):
+        return "passthrough takes CAP_SYS_ADMIN: serve as root, or type --view direct"
+    return None

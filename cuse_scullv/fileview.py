@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from cuse_scullv import cuse, ioctl, mount
 from cuse_scullv._native import ffi, lib
 from cuse_scullv.backing import AUTO, DIRECT, FILE, MEMFD, PASSTHROUGH
-from cuse_scullv.capability import has_sys_admin
+from cuse_scullv.capability import no_passthrough
 from cuse_scullv.cuse.native import NativeChannel, warn_refused
 from cuse_scullv.cuse.node import gid_of, uid_of
 from cuse_scullv.cuse.session import Session
@@ -262,9 +262,7 @@ def why_no_passthrough(devices: Sequence[ScullDevice]) -> str:
         return "the devices are no files: type --backing memfd, or --backing FILE"
     if ground.backing.kind == FILE and ground.limit:
         return "the kernel would not keep --max-bytes: leave it out, or type --view direct"
-    if not has_sys_admin(os.getpid()):
-        return "it takes CAP_SYS_ADMIN: serve as root, or type --view direct"
-    return "this kernel has none (Linux 6.9 has, with FUSE_PASSTHROUGH): type --view direct"
+    return no_passthrough() or "this kernel has none (FUSE_PASSTHROUGH): type --view direct"
 
 
 def _owner_of(device: ScullDevice) -> tuple[int, int]:

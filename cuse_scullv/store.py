@@ -170,6 +170,13 @@ class Store:
             cuts=info.cuts,
         )
 
+    @property
+    def resident(self) -> int:
+        """Bytes of memory, or of disk, that the quanta have: StoreInfo's, and nothing counted."""
+        info = ffi.new("struct store_info *")
+        lib.store_get_info(self.pointer, info)
+        return int(info.resident)
+
     def next_quantum(self, start: int) -> tuple[int, int] | None:
         """The first quantum >= `start` that has memory: its number, its offset in the arena."""
         number, offset = ffi.new("uint64_t *"), ffi.new("uint64_t *")

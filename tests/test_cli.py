@@ -73,14 +73,14 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
 def test_doctor_says_what_this_machine_can_do() -> None:
     done = inside("doctor")
     lines = done.stdout.decode().splitlines()
-    found = {line.partition(":")[0]: line.partition(":")[2].split()[0] for line in lines[:4]}
-    assert set(found) == {"nodes", "file view", "libfuse", "memory"}
+    found = {line.partition(":")[0]: line.partition(":")[2].split()[0] for line in lines[:5]}
+    assert set(found) == {"nodes", "file view", "passthrough", "libfuse", "memory"}
     assert set(found.values()) <= {"yes", "no"}
     assert done.returncode == (0 if found["nodes"] == "yes" else 1)
     if found["nodes"] == "no" and found["file view"] == "yes":
-        assert any("serve --no-node --files DIR" in line for line in lines[4:])
+        assert any("serve --no-node --files DIR" in line for line in lines[5:])
     if found["nodes"] == "no":
-        assert any("tools/guest -- COMMAND" in line for line in lines[4:])  # this is a checkout
+        assert any("tools/guest -- COMMAND" in line for line in lines[5:])  # this is a checkout
 
 
 # --- seek-copy over plain files and pipes

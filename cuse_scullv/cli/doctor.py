@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from cuse_scullv._native import ffi, lib
+from cuse_scullv.capability import no_passthrough
 from cuse_scullv.cli._types import human_bytes
 from cuse_scullv.cuse.host import availability
 from cuse_scullv.memory import default_limit
@@ -58,6 +59,13 @@ def find_files() -> Finding:
     return Finding("file view", True, f"/dev/fuse can be opened; mounts {how}")
 
 
+def find_passthrough() -> Finding:
+    """Whether the kernel can do a view's I/O by itself."""
+    reason = no_passthrough()
+    what = "the kernel can read and write files of --backing memfd or FILE by itself"
+    return Finding("passthrough", reason is None, reason or what)
+
+
 def find_libfuse() -> Finding:
     return Finding("libfuse", True, ffi.string(lib.cuse_library_version()).decode())
 
@@ -70,6 +78,7 @@ def find_memory() -> Finding:
 def findings() -> Iterator[Finding]:
     yield find_node()
     yield find_files()
+    yield find_passthrough()
     yield find_libfuse()
     yield find_memory()
 
@@ -83,7 +92,7 @@ def command() -> int:
     found = list(findings())
     for finding in found:
         mark = "yes" if finding.ok else "no"
-        click.echo(f"{finding.what + ':':<11}{mark:<4} {finding.detail}")
+        click.echo(f"{finding.what + ':':<13}{mark:<4} {finding.detail}")
     nodes, files = found[0].ok, found[1].ok
     if nodes:
         return 0

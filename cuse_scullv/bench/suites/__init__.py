@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +18,7 @@ from cuse_scullv.bench.suites import (
     passthrough,
     placement,
 )
+from cuse_scullv.capability import no_passthrough
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +36,7 @@ def no_device() -> str | None:
 
 
 def passthrough_trouble() -> str | None:
-    """What `--view passthrough` takes: Linux 6.9 (and FUSE_PASSTHROUGH, which most have)."""
-    release = os.uname().release
-    if tuple(map(int, re.findall(r"\d+", release)[:2])) < (6, 9):
-        return f"Linux {release} has no FUSE passthrough, which came with 6.9"
-    return file_trouble()
+    return no_passthrough() or file_trouble()
 
 
 SUITES = {
