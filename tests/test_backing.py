@@ -476,6 +476,7 @@ def passed(tmp_path: Path) -> Iterator[FilesServer]:
 @mount
 def test_the_server_is_not_asked_for_what_the_kernel_does(passed: FilesServer) -> None:
     fd = os.open(passed.files[0], os.O_RDWR)
+    os.pwrite(fd, b"x", 0)  # the kernel has asked once whether a write takes privileges away
     passed.process.send_signal(signal.SIGSTOP)
     try:
         assert os.pwrite(fd, b"while it sleeps", 0) == 15

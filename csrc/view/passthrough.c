@@ -12,6 +12,7 @@
 
 #define MINOR_PASSTHROUGH 40u
 #define INIT_PASSTHROUGH_HIGH (1u << (37 - 32)) /* of flags2 */
+#define INIT_HANDLE_KILLPRIV_V2 (1u << 28)
 #define OPEN_PASSTHROUGH (1u << 7)
 #define OPEN_DIRECT_IO_BITS (1u << 0 | 1u << 6) /* and PARALLEL_DIRECT_WRITES */
 #define STACK_DEPTH 1u /* file systems that ours may stand on, counted as overlayfs counts */
@@ -31,7 +32,9 @@ void passthrough_greet(struct fileview *view, struct fuse_init_out *out, size_t 
                         length >= depth + sizeof(uint32_t);
     if (!view->passthrough)
         return;
-    out->flags |= FUSE_INIT_EXT;
+    /* Files without set-user-ID bits and capabilities have none to lose by a write: so the kernel
+     * need not look for them at each one. */
+    out->flags |= FUSE_INIT_EXT | INIT_HANDLE_KILLPRIV_V2;
     out->flags2 |= INIT_PASSTHROUGH_HIGH;
     *(uint32_t *)((char *)out + depth) = STACK_DEPTH; /* max_stack_depth */
 }
