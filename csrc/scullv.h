@@ -25,8 +25,9 @@ uint64_t budget_used(const struct budget *budget); /* bytes now held */
 /* From here on the file system of `fd` keeps the limit, and says what of it is used. `fd` is the
  * budget's. */
 void budget_follow(struct budget *budget, int fd);
-/* A tmpfs of so many bytes that is mounted nowhere: a descriptor of it, for openat(2). -errno. */
-int tmpfs_open(uint64_t max_bytes);
+/* A tmpfs of so many bytes that is mounted nowhere: a descriptor of it, for openat(2). -errno.
+ * `huge`: with large pages, where the kernel has them. */
+int tmpfs_open(uint64_t max_bytes, bool huge);
 
 /* --- store.c: the bytes of one device -------------------------------------------------------- */
 struct store;

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cuse_scullv._native import lib
+from cuse_scullv.capability import kernel_release
 from cuse_scullv.ioctl import FLAG_FILE, FLAG_MAP, FLAG_MEMFD
 from cuse_scullv.memory import default_limit
 from cuse_scullv.params import Geometry, parse_size
@@ -39,6 +40,7 @@ _FLAGS = {ANON: 0, MEMFD: FLAG_MEMFD, FILE: FLAG_FILE, MAP: FLAG_MAP}
 _F_OFD_SETLK = 37  # linux/fcntl.h; Python has no name for it
 _FLOCK = struct.Struct("hh4xqqi4x")
 _PUNCH_KEEPING_SIZE = 3  # linux/falloc.h
+_LARGE_PAGES = (6, 14)  # from this Linux on tmpfs has pages about as large as a write is
 _UNLIMITED = 2**62  # bytes: of a budget that a file system keeps
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -92,11 +94,15 @@ class Backing:
 class Ground:
     """What the devices of a server stand on: one limit, and a store for each."""
 
-    def __init__(self, backing: Backing, devices: int, max_bytes: int | None) -> None:
+    def __init__(
+        self, backing: Backing, devices: int, max_bytes: int | None, *, exact_holes: bool = False
+    ) -> None:
         """Opens nothing that cannot be closed again; the stores are made by `store`.
 
         `max_bytes`: the limit of all devices together; None: half of the memory that is available
-        for anon and memfd, and what its file system has for a file. Raises BackingError."""
+        for anon and memfd, and what its file system has for a file. `exact_holes`: what was not
+        written is a hole, as by the book's rules a read ends there; else the kernel may make
+        zeros of what is next to a write, which is faster. Raises BackingError."""
         self.backing = backing
         self.read_only = False
         self._devices = devices
@@ -111,10 +117,10 @@ class Ground:
             self._limited = False
         self.budget = Budget(self.limit or _UNLIMITED)
         if backing.kind == MEMFD:
-            self._open_tmpfs()
+            self._open_tmpfs(huge=not exact_holes and kernel_release() >= _LARGE_PAGES)
 
-    def _open_tmpfs(self) -> None:
-        self._tmpfs = open_tmpfs(self.limit)
+    def _open_tmpfs(self, huge: bool) -> None:
+        self._tmpfs = open_tmpfs(self.limit, huge)
         if self._tmpfs < 0:
             logger.info("no tmpfs of our own: %s", os.strerror(-self._tmpfs))
             return
@@ -221,9 +227,9 @@ class Ground:
         return size
 
 
-def open_tmpfs(max_bytes: int) -> int:
+def open_tmpfs(max_bytes: int, huge: bool) -> int:
     """A descriptor of a file system that is mounted nowhere, or -errno (csrc/memory/tmpfs.c)."""
-    return lib.tmpfs_open(max_bytes)
+    return lib.tmpfs_open(max_bytes, huge)
 
 
 @contextlib.contextmanager

@@ -31,11 +31,16 @@ def has_sys_admin(pid: int, proc: Path = Path("/proc")) -> bool:
     return False
 
 
+def kernel_release() -> tuple[int, ...]:
+    """(major, minor) of the kernel's version."""
+    return tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+
+
 def no_passthrough() -> str | None:
     """Why the kernel would not do a file view's I/O by itself, and what to type; None: it would,
     unless it was built without FUSE_PASSTHROUGH."""
-    release = os.uname().release
-    if tuple(map(int, re.findall(r"\d+", release)[:2])) < (6, 9):
+    if kernel_release() < (6, 9):
+        release = os.uname().release
         return f"Linux {release} has no FUSE passthrough, which came with 6.9: type --view direct"
     if not has_sys_admin(os.getpid()):
         return "passthrough takes CAP_SYS_ADMIN: serve as root, or type --view direct"

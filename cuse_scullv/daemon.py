@@ -91,7 +91,12 @@ class Settings:
 def make_devices(settings: Settings) -> list[ScullDevice]:
     """The devices, served by nobody yet; the caller closes them. Raises ServeError."""
     with ExitStack() as undo:
-        ground = Ground(settings.backing, settings.devices, settings.max_bytes)
+        ground = Ground(
+            settings.backing,
+            settings.devices,
+            settings.max_bytes,
+            exact_holes=settings.params.ldd3,
+        )
         undo.callback(ground.close)
         shared = Shared(settings.params, ground)
         devices = []

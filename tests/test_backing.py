@@ -432,7 +432,7 @@ def fill(path: Path, limit: int, seed: int) -> None:
 
 def test_who_may_not_mount_has_the_limit_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the page, over two devices, whatever they do."""
-    monkeypatch.setattr("cuse_scullv.backing.open_tmpfs", lambda _size: -errno.EPERM)
+    monkeypatch.setattr("cuse_scullv.backing.open_tmpfs", lambda *_args: -errno.EPERM)
     limit = 64 * 4096
     ground = Ground(Backing("memfd"), 2, limit)
     stores = [ground.store(number, Geometry(4000, 10)) for number in (0, 1)]

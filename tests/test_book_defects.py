@@ -44,7 +44,10 @@ def test_writing_goes_on_past_the_first_list_item(serve: Serve, order: int, ldd3
             seek(file, position)
             assert file.read(quantum) == data
         assert info(file).size == 3 * item + quantum
-        assert info(file).regions == 4
+        state = info(file)
+        # Of a memfd the kernel may have made zeros of what is next to a write.
+        loose = state.backing == "memfd" and not ldd3
+        assert state.regions == 4 or (loose and 4 < state.regions <= 8)
 
 
 @pytest.mark.parametrize("name", ["SORDER", "XORDER", "SQSET", "XQSET"])

@@ -156,6 +156,13 @@ def memory_of(path: Path, *spans: tuple[int, int]) -> int:
     return unit * len(units)
 
 
+def large_pages(path: Path, most: int) -> int:
+    """How many bytes next to a change of `most` may have become data, zeros: of a memfd, whose pages
+    may be larger than its quanta."""
+    with client.open(path) as device:
+        return most if device.info().backing == "memfd" else 0
+
+
 def unmount(path: Path) -> None:
     """Lazily, as root or not; what a test leaves behind otherwise."""
     subprocess.run(["fusermount3", "-u", "-z", "-q", str(path)], check=False)

@@ -2,9 +2,12 @@
  * somebody has a descriptor of it, and it keeps their limit to the page (mount(8), tmpfs: size=).
  *
  * By fsopen(2) and fsmount(2), for which the C library of Debian 12 has names and older ones have not.
- * No huge pages: they would make data of the holes around a write. */
+ *
+ * `huge`: large pages, about as large as a write is, within the file's size (Linux 6.14; before, a page
+ * of 2 MiB for any write). They make data, zeros, of holes next to a write. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,7 +20,7 @@
 #define ATTR_NOSUID 2
 #define ATTR_NODEV 4
 
-static int mount_of(int context, uint64_t max_bytes)
+static int mount_of(int context, uint64_t max_bytes, bool huge)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     char size[32];
@@ -27,13 +30,14 @@ static int mount_of(int context, uint64_t max_bytes)
     snprintf(size, sizeof(size), "%llu", (unsigned long long)(max_bytes / page * page));
     if (syscall(SYS_fsconfig, context, SET_STRING, "size", size, 0) < 0 ||
         syscall(SYS_fsconfig, context, SET_STRING, "mode", "0700", 0) < 0 ||
+        (huge && syscall(SYS_fsconfig, context, SET_STRING, "huge", "within_size", 0) < 0) ||
         syscall(SYS_fsconfig, context, CMD_CREATE, NULL, NULL, 0) < 0)
         return -errno;
     fd = (int)syscall(SYS_fsmount, context, CLOEXEC, ATTR_NOSUID | ATTR_NODEV);
     return fd < 0 ? -errno : fd;
 }
 
-int tmpfs_open(uint64_t max_bytes)
+int tmpfs_open(uint64_t max_bytes, bool huge)
 {
     int context, fd;
 
@@ -42,7 +46,7 @@ int tmpfs_open(uint64_t max_bytes)
     context = (int)syscall(SYS_fsopen, "tmpfs", CLOEXEC);
     if (context < 0)
         return -errno;
-    fd = mount_of(context, max_bytes);
+    fd = mount_of(context, max_bytes, huge);
     close(context);
-    return fd;
+    return fd == -EINVAL && huge ? tmpfs_open(max_bytes, false) : fd; /* built without them */
 }
