@@ -157,8 +157,8 @@ def memory_of(path: Path, *spans: tuple[int, int]) -> int:
 
 
 def large_pages(path: Path, most: int) -> int:
-    """How many bytes next to a change of `most` may have become data, zeros: of a memfd, whose pages
-    may be larger than its quanta."""
+    """How many bytes next to a change of `most` may have become zeros that are data: of a memfd,
+    whose pages may be larger than its quanta."""
     with client.open(path) as device:
         return most if device.info().backing == "memfd" else 0
 
