@@ -457,6 +457,20 @@ def test_who_may_not_mount_has_the_limit_kept(monkeypatch: pytest.MonkeyPatch) -
     assert ground.used == 0
 
 
+def test_a_file_that_is_larger_than_the_limit_takes_no_more(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(b"x" * 10 * 4096)
+    ground = Ground(Backing.of(str(tmp_path / "image")), 1, 4 * 4096)
+    store = ground.store(0, Geometry(4096, 10))
+    assert ground.used == ground.limit == 4 * 4096
+    assert store.write(0, b"y" * 4096) == 4096  # over what is there
+    with pytest.raises(OSError) as caught:
+        store.write(20 * 4096, b"z")
+    assert caught.value.errno == errno.ENOSPC
+    store.punch(0, 8 * 4096)
+    assert store.write(20 * 4096, b"z") == 1
+    store.close()
+
+
 # --- passthrough
 
 

@@ -53,20 +53,25 @@ static uint64_t resident(const struct image *image)
     return state.resident;
 }
 
-/* With the lock held: the charge becomes what the file has, as far as the limit goes. */
+/* With the lock held: the charge becomes what the file has. One that was larger than the limit when it
+ * was opened is charged for as much as there is, so it takes no more. */
 static void settle(struct image *image)
 {
-    uint64_t has;
+    uint64_t has, step;
 
     if (!image->budget)
         return;
     has = resident(image);
-    if (has < image->charged)
+    if (has < image->charged) {
         budget_uncharge(image->budget, BUDGET_REGIONS, image->charged - has);
-    else if (has > image->charged &&
-             !budget_charge(image->budget, BUDGET_REGIONS, has - image->charged))
-        return; /* a file that was there before, and is larger than the limit: it takes no more */
-    image->charged = has;
+        image->charged = has;
+    }
+    for (step = has - image->charged; step > 0 && image->charged < has;) {
+        if (step <= has - image->charged && budget_charge(image->budget, BUDGET_REGIONS, step))
+            image->charged += step;
+        else
+            step /= 2;
+    }
 }
 
 static void map(struct image *image)
