@@ -151,11 +151,18 @@ def test_a_resized_terminal_is_one_in_the_guest() -> None:
         assert shown.end() == 9
 
 
-def test_all_that_is_written_is_shown_also_in_the_last_moment() -> None:
-    with screen("--", "sh", "-c", "seq 20000; exit 7") as shown:
+@pytest.mark.parametrize("kind", [[], SMP])
+def test_all_that_is_written_is_shown_however_slowly_it_is_read(kind: list[str]) -> None:
+    """More than a socket holds."""
+    with screen(*kind, "--", "sh", "-c", "seq 60000; exit 7") as shown:
+        reads = 0
+        while shown.tool.poll() is None:
+            reads += shown._read(0.1)
+            if reads % 50 == 1:
+                time.sleep(0.05)
         assert shown.end() == 7
         lines = shown.shown.split("\r\n")
-        assert lines[-20001:-1] == [str(number) for number in range(1, 20001)]
+        assert lines[-60001:-1] == [str(number) for number in range(1, 60001)]
 
 
 def test_a_guest_can_be_killed_from_the_keyboard() -> None:

@@ -3,13 +3,16 @@ end is that terminal. Its line discipline is the guest's: echo, ^C and ^Z are th
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import queue
 import select
 import signal
 import socket
 import struct
 import termios
+import threading
 import tty
 from pathlib import Path
 from typing import Any
@@ -35,11 +38,19 @@ def size() -> tuple[int, int]:
 
 
 class Terminal:
-    """Between our terminal and the guest's line. It is ours until the guest is up: ^C ends us."""
+    """Between our terminal and the guest's line. It is ours until the guest is up: ^C ends us.
+
+    A serial line has no patience: what QEMU cannot get rid of at once is lost. So one thread takes
+    what comes, and another one shows it as fast as the terminal is.
+    """
 
     def __init__(self) -> None:
         self._line, there = socket.socketpair()
         self.guest_end = there.detach()
+        self._came: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._taken = self._shown = 0  # bytes
+        threading.Thread(target=self._take, daemon=True).start()
+        threading.Thread(target=self._show, daemon=True).start()
         self._before: list[Any] | None = None  # the terminal's settings
         self._escapes = 0
         self._open = True  # somebody types
@@ -57,13 +68,13 @@ class Terminal:
         fresh.replace(control / "size")
 
     def move(self, pause: float) -> bool:
-        reads = [self._line.fileno()]
-        if self._before is not None and self._open:
-            reads.append(0)
-        ready, _, _ = select.select(reads, [], [], pause)
-        if 0 in ready:
+        before = self._shown
+        keyboard = [0] if self._before is not None and self._open else []
+        ready, _, _ = select.select(keyboard, [], [], pause)
+        if ready:
             self._type()
-        return self._line.fileno() in ready and self._show()
+        comes, _, _ = select.select([self._line], [], [], 0)
+        return bool(comes) or self._shown != self._taken or self._shown != before
 
     def _type(self) -> None:
         data = os.read(0, 4096)
@@ -76,15 +87,22 @@ class Terminal:
                 raise KilledError
         self._line.sendall(data)
 
-    def _show(self) -> bool:
-        try:
-            data = self._line.recv(1 << 16)
-        except ConnectionResetError:  # the machine has ended, and not read all that was typed
-            return False
-        view = memoryview(data)
-        while view:
-            view = view[os.write(1, view) :]
-        return bool(data)
+    def _take(self) -> None:
+        with contextlib.suppress(OSError):  # the machine has ended, and not read all that was typed
+            while data := self._line.recv(1 << 16):
+                self._taken += len(data)
+                self._came.put(data)
+
+    def _show(self) -> None:
+        while True:
+            view = memoryview(self._came.get())
+            while view:
+                try:
+                    count = os.write(1, view)
+                except OSError:  # the terminal has gone
+                    count = len(view)
+                view = view[count:]
+                self._shown += count
 
     def close(self) -> None:
         if self._before is not None:
