@@ -8,6 +8,7 @@
 #include "view/passthrough.h"
 
 #include <stddef.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #define MINOR_PASSTHROUGH 40u
@@ -58,5 +59,7 @@ void passthrough_register(struct fileview *view, int fd)
 void passthrough_open(const struct view_file *file, struct fuse_open_out *out)
 {
     out->open_flags = (out->open_flags & ~OPEN_DIRECT_IO_BITS) | OPEN_PASSTHROUGH;
-    out->padding = (uint32_t)file->backing_id; /* backing_id */
+    /* backing_id, which is called `padding` in older headers. */
+    memcpy((char *)out + offsetof(struct fuse_open_out, open_flags) + sizeof(out->open_flags),
+           &file->backing_id, sizeof(file->backing_id));
 }
