@@ -289,6 +289,31 @@ def test_a_full_disk_is_enospc_and_nothing_is_lost(tmp_path: Path, view: str) ->
         subprocess.run(["umount", "-l", disk], check=True)
 
 
+def test_a_file_system_without_holes_is_told_and_works(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not is_root():
+        pytest.skip("this takes a disk of its own")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "ramfs", "plain", disk], check=True)  # it has no fallocate(2)
+    try:
+        store = Ground(Backing.of(str(disk / "image")), 1, None).store(0, Geometry(Q, 500))
+        assert "has no holes" in caplog.text
+        store.write(0, b"x" * 4 * Q)
+        store.punch(Q // 2, 2 * Q)
+        expected = b"x" * (Q // 2) + bytes(2 * Q) + b"x" * (3 * Q // 2)
+        assert store.read(0, 4 * Q) == expected
+        with pytest.raises(OSError) as caught:
+            store.allocate(0, 8 * Q)
+        assert caught.value.errno == errno.EOPNOTSUPP
+        store.trim(Q, 500)
+        assert store.read(0, Q) == b""
+        store.close()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
 # --- memory that is there already
 
 
