@@ -1,6 +1,7 @@
 """What `serve` refuses: one line that says what is wrong and what to type, and status 2."""
 
 import os
+import shlex
 import socket
 from pathlib import Path
 
@@ -195,7 +196,7 @@ def test_a_service_manager_is_told_when_the_node_is_there(tmp_path: Path) -> Non
 def test_the_limit_is_below_the_free_memory_unless_given() -> None:
     done = cli(
         *("serve", "--name", NAME, "--run", "sh", "-c"),
-        f"{CLI[0]} -m cuse_scullv info --json /dev/{NAME}; grep MemAvailable /proc/meminfo",
+        f"{shlex.join([*CLI, 'info', '--json', f'/dev/{NAME}'])}; grep MemAvailable /proc/meminfo",
     )
     assert done.returncode == 0, text(done)
     import json

@@ -72,12 +72,12 @@ def run_once(
         while True:
             ended = process.poll() is not None
             finished = (control / "status").exists()
-            moved = streams.move(pause if not (ended or finished) else 0)
-            if finished and not moved:
-                return int((control / "status").read_text())
             if not started and (control / "started").exists():
                 started = True
                 streams.begin(control)
+            moved = streams.move(pause if not (ended or finished) else 0)
+            if finished and not moved:
+                return int((control / "status").read_text())
             if ended and not finished:
                 if started:
                     raise GuestDiedError

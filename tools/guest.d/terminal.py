@@ -49,6 +49,7 @@ class Terminal:
         self.guest_end = there.detach()
         self._came: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._taken = self._shown = 0  # bytes
+        self._begun = threading.Event()
         threading.Thread(target=self._take, daemon=True).start()
         threading.Thread(target=self._show, daemon=True).start()
         self._before: list[Any] | None = None  # the terminal's settings
@@ -60,6 +61,7 @@ class Terminal:
         say("this terminal is the guest's now; ^] three times in a row kills it")
         self._before = termios.tcgetattr(0)
         tty.setraw(0, termios.TCSADRAIN)
+        self._begun.set()
         signal.signal(signal.SIGWINCH, lambda _number, _frame: self._resize(control))
 
     def _resize(self, control: Path) -> None:
@@ -94,6 +96,7 @@ class Terminal:
                 self._came.put(data)
 
     def _show(self) -> None:
+        self._begun.wait()  # else our own terminal would change line ends as well
         while True:
             view = memoryview(self._came.get())
             while view:
