@@ -3,24 +3,17 @@
  * is only kept to be told. claim.c gives one writer a quantum, transfer.c moves bytes, extent.c
  * changes what is there without moving any. */
 #include <errno.h>
-#include <unistd.h>
 
 #include "base/lock.h"
 #include "store/extent.h"
 #include "store/quanta.h"
 #include "store/transfer.h"
 
-static size_t region_bytes_of(uint64_t quantum)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    return (quantum + page - 1) / page * page;
-}
-
 /* Regions that somebody has pinned stay with him until he is done; all others are free when this
  * returns. The arena is recycled where the size of its regions still fits. */
 static int anon_trim(struct store *store, uint64_t quantum, uint32_t qset)
 {
-    size_t region_bytes = region_bytes_of(quantum);
+    size_t region_bytes = store_region_bytes(quantum);
     struct arena *fresh = NULL;
     pthread_mutex_lock(&store->lock);
     while (!fresh && arena_region_bytes(store->arena) != region_bytes) {
@@ -49,9 +42,7 @@ static uint64_t anon_count(struct store *store)
 static void anon_get_info(struct store *store, struct store_info *info)
 {
     info->size = store->size;
-    info->region_bytes = arena_region_bytes(store->arena);
     info->resident = store->index.count * info->region_bytes;
-    info->index_bytes = store->index.bytes;
     info->changes = store->changes;
     info->changed_ns = store->changed_ns;
 }
@@ -83,7 +74,7 @@ struct store *store_new(struct budget *budget, uint64_t quantum, uint32_t qset)
     struct store *store = store_make(&anon, budget, quantum, qset);
     if (!store)
         return NULL;
-    store->arena = arena_new(budget, region_bytes_of(quantum));
+    store->arena = arena_new(budget, store_region_bytes(quantum));
     if (!store->arena) {
         store_discard(store);
         errno = ENOMEM;

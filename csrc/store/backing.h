@@ -28,7 +28,7 @@ struct backing {
     int64_t (*seek_extent)(struct store *store, uint64_t offset, bool hole);
     int (*next_quantum)(struct store *store, uint64_t from, uint64_t *number, uint64_t *offset);
     uint64_t (*count_quanta)(struct store *store);
-    /* All but what the store itself knows: quantum, qset, cuts. */
+    /* Size, memory, changes: the store itself knows the rest. */
     void (*get_info)(struct store *store, struct store_info *info);
     int (*sync)(struct store *store);       /* NULL: it lasts as long as the store */
     int (*file)(const struct store *store); /* NULL: none */

@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,6 +251,15 @@ static ssize_t put(const struct image *image, uint64_t pos, const struct iovec *
     return n < 0 ? -errno : n;
 }
 
+/* Zeros from `from` on, some of those up to `stop`: how many, or -errno. */
+static ssize_t put_zeros(const struct image *image, uint64_t from, uint64_t stop)
+{
+    struct iovec some = {(void *)(uintptr_t)zeros, PIECE};
+    ssize_t done = put(image, from, &some, stop - from < PIECE ? (size_t)(stop - from) : PIECE);
+
+    return done ? done : -EIO;
+}
+
 /* With the lock held: pays for the holes of [pos, pos + len), page by page where the limit is near.
  * How many bytes may be written. */
 static size_t pay(struct image *image, uint64_t pos, size_t len)
@@ -307,14 +315,11 @@ int image_zero(struct image *image, uint64_t from, uint64_t end)
     if (end > state.size)
         end = state.size;
     while (from < end && image_next_data(image, from, &from) && from < end) {
-        struct iovec some = {(void *)(uintptr_t)zeros, PIECE};
         uint64_t data_end = seek_to(image, from, SEEK_HOLE);
-        uint64_t stop = data_end < end ? data_end : end;
-        ssize_t done = put(image, from, &some,
-                           stop - from < PIECE ? (size_t)(stop - from) : PIECE);
+        ssize_t done = put_zeros(image, from, data_end < end ? data_end : end);
 
-        if (done <= 0)
-            return done ? (int)done : -EIO;
+        if (done < 0)
+            return (int)done;
         from += (uint64_t)done;
     }
     return 0;
@@ -359,17 +364,16 @@ int image_resize(struct image *image, uint64_t size)
 static int fill(struct image *image, uint64_t from, uint64_t end)
 {
     while (from < end) {
-        uint64_t data = seek_to(image, from, SEEK_DATA), stop = data < end ? data : end;
-        struct iovec some = {(void *)(uintptr_t)zeros, PIECE};
+        uint64_t data = seek_to(image, from, SEEK_DATA);
         ssize_t done;
 
         if (data <= from) {
             from = seek_to(image, from, SEEK_HOLE);
             continue;
         }
-        done = put(image, from, &some, stop - from < PIECE ? (size_t)(stop - from) : PIECE);
-        if (done <= 0)
-            return done ? (int)done : -EIO;
+        done = put_zeros(image, from, data < end ? data : end);
+        if (done < 0)
+            return (int)done;
         from += (uint64_t)done;
     }
     return 0;
@@ -386,9 +390,8 @@ int image_allocate(struct image *image, uint64_t pos, uint64_t len, bool keep_si
         err = -ENOSPC;
     else if (image->budget)
         err = fill(image, pos, !keep_size || pos + len < state.size ? pos + len : state.size);
-    if (err == 0 &&
-        fallocate(image->fd, keep_size ? FALLOC_FL_KEEP_SIZE : 0,
-                       (off_t)(image->base + pos), (off_t)len) < 0)
+    if (err == 0 && fallocate(image->fd, keep_size ? FALLOC_FL_KEEP_SIZE : 0,
+                              (off_t)(image->base + pos), (off_t)len) < 0)
         err = -errno;
     settle(image);
     return err;

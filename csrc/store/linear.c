@@ -1,6 +1,6 @@
 /* linear: a store over a file whose byte i is the device's byte i (image.c).
  *
- * A transfer has its quanta locked (stripes.c), so that a read sees one write whole or not at all
+ * A transfer has its quanta locked (range.c), so that a read sees one write whole or not at all
  * within a quantum, and both sides one geometry. Who comes to the file by another way keeps no such
  * rules but his file system's. */
 #include <errno.h>
@@ -11,40 +11,9 @@
 #include "store/image.h"
 #include "store/plan.h"
 #include "store/presence.h"
-#include "store/store_private.h"
-#include "store/stripes.h"
+#include "store/range.h"
 
 #define COPY_MOST 1024u /* bytes: below, one pread is less work than to look for holes */
-
-static struct stripes *stripes_of(struct store *store)
-{
-    return image_stripes(store->image);
-}
-
-/* --- locked ranges ------------------------------------------------------------------------------- */
-
-struct range {
-    uint64_t quantum, first, last; /* bytes; quanta */
-};
-
-/* Locks the quanta of [pos, end), end > pos, by the geometry that they have then. */
-static struct range lock_range(struct store *store, uint64_t pos, uint64_t end, bool writes)
-{
-    for (;;) {
-        uint64_t quantum = atomic_load(&store->quantum);
-        struct range range = {quantum, pos / quantum, (end - 1) / quantum};
-
-        stripes_lock(stripes_of(store), range.first, range.last, writes);
-        if (atomic_load(&store->quantum) == quantum)
-            return range;
-        stripes_unlock(stripes_of(store), range.first, range.last);
-    }
-}
-
-static void unlock_range(struct store *store, const struct range *range)
-{
-    stripes_unlock(stripes_of(store), range->first, range->last);
-}
 
 /* --- reading ------------------------------------------------------------------------------------- */
 
@@ -63,14 +32,12 @@ static size_t readable(struct store *store, const struct range *range, uint64_t 
         return len;
     if (!presence_is_there(store, range->quantum, range->first))
         return 0;
-    return len < range->quantum - pos % range->quantum
-               ? len
-               : (size_t)(range->quantum - pos % range->quantum);
+    return range_within(range, pos, len);
 }
 
 static void end_read(struct read_plan *plan)
 {
-    stripes_unlock(stripes_of(plan->store), plan->first, plan->last);
+    stripes_unlock(image_stripes(plan->store->image), plan->first, plan->last);
 }
 
 static bool plan_spans(struct image *image, uint64_t pos, size_t len, struct read_plan *plan)
@@ -99,7 +66,7 @@ static int linear_plan_read(struct store *store, uint64_t pos, size_t len, unsig
         return len ? -E2BIG : 0;
     if (pos >= POSITION_MAX || len > POSITION_MAX - pos)
         return -E2BIG;
-    range = lock_range(store, pos, pos + len, false);
+    range = range_lock(store, pos, pos + len, false);
     plan->store = store;
     plan->first = range.first;
     plan->last = range.last;
@@ -122,11 +89,11 @@ static ssize_t linear_read(struct store *store, uint64_t pos, void *data, size_t
         return 0;
     if (len > POSITION_MAX - pos)
         len = (size_t)(POSITION_MAX - pos);
-    range = lock_range(store, pos, pos + len, false);
+    range = range_lock(store, pos, pos + len, false);
     len = readable(store, &range, pos, len, flags);
     if (len)
         n = image_read(store->image, pos, data, len);
-    unlock_range(store, &range);
+    range_unlock(store, &range);
     return n;
 }
 
@@ -150,31 +117,20 @@ static ssize_t linear_write(struct store *store, uint64_t pos, const struct iove
         return -ENOSPC;
     if (fixed && len > fixed - pos)
         len = (size_t)(fixed - pos);
-    range = lock_range(store, pos, pos + len, true);
-    if (flags & STORE_LDD3 && len > range.quantum - pos % range.quantum)
-        len = (size_t)(range.quantum - pos % range.quantum);
+    range = range_lock(store, pos, pos + len, true);
+    if (flags & STORE_LDD3)
+        len = range_within(&range, pos, len);
     n = image_write(store->image, pos, src, len);
     if (n > 0) {
         presence_wrote(store, range.quantum, range.first,
                        (pos + (uint64_t)n - 1) / range.quantum);
         changed(store);
     }
-    unlock_range(store, &range);
+    range_unlock(store, &range);
     return n;
 }
 
 /* --- holes and sizes ----------------------------------------------------------------------------- */
-
-/* Everything locked: nobody is in the midst of a transfer. */
-static void lock_all(struct store *store)
-{
-    stripes_lock(stripes_of(store), 0, STRIPES - 1, true);
-}
-
-static void unlock_all(struct store *store)
-{
-    stripes_unlock(stripes_of(store), 0, STRIPES - 1);
-}
 
 /* The memory of whole quanta goes; parts of others are cleared, and those stay quanta. */
 static int punch_locked(struct store *store, uint64_t quantum, uint64_t from, uint64_t end)
@@ -200,7 +156,7 @@ static int linear_punch(struct store *store, uint64_t from, uint64_t end)
 
     if (from >= end)
         return 0;
-    lock_all(store);
+    range_lock_all(store);
     quantum = atomic_load(&store->quantum);
     image_state(store->image, &state);
     /* Past the size are only zeros: a range that reaches it covers the last quantum. */
@@ -213,7 +169,7 @@ static int linear_punch(struct store *store, uint64_t from, uint64_t end)
     if (from < end)
         err = punch_locked(store, quantum, from, end);
     changed(store);
-    unlock_all(store);
+    range_unlock_all(store);
     return err;
 }
 
@@ -233,7 +189,7 @@ static int linear_resize(struct store *store, uint64_t size)
     uint64_t quantum;
     int err;
 
-    lock_all(store);
+    range_lock_all(store);
     quantum = atomic_load(&store->quantum);
     image_state(store->image, &state);
     if (image_fixed(store->image)) {
@@ -247,7 +203,7 @@ static int linear_resize(struct store *store, uint64_t size)
             cut(store, quantum, size, keeps);
         changed(store);
     }
-    unlock_all(store);
+    range_unlock_all(store);
     return err;
 }
 
@@ -259,12 +215,12 @@ static int linear_allocate(struct store *store, uint64_t offset, uint64_t length
 
     if (fixed && (offset > fixed || length > fixed - offset))
         return -ENOSPC;
-    range = lock_range(store, offset, offset + length, true);
+    range = range_lock(store, offset, offset + length, true);
     err = image_allocate(store->image, offset, length, keep_size);
     if (err == 0)
         presence_keep(store, range.first, range.last);
     changed(store);
-    unlock_range(store, &range);
+    range_unlock(store, &range);
     return err;
 }
 
@@ -273,7 +229,7 @@ static int linear_trim(struct store *store, uint64_t quantum, uint32_t qset)
 {
     int err = 0;
 
-    lock_all(store);
+    range_lock_all(store);
     if (!image_fixed(store->image))
         err = image_resize(store->image, 0);
     if (err == 0) {
@@ -284,7 +240,7 @@ static int linear_trim(struct store *store, uint64_t quantum, uint32_t qset)
         store->cuts++;
         store->changes++;
     }
-    unlock_all(store);
+    range_unlock_all(store);
     return err;
 }
 
@@ -335,13 +291,10 @@ static uint64_t linear_count(struct store *store)
 static void linear_get_info(struct store *store, struct store_info *info)
 {
     struct image_state state;
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 
     image_state(store->image, &state);
     info->size = state.size;
     info->resident = state.resident;
-    info->region_bytes = (store->quantum + page - 1) / page * page;
-    info->index_bytes = store->index.bytes;
     info->changes = store->changes + state.modified_ns;
     info->changed_ns = state.modified_ns;
 }

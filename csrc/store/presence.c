@@ -109,15 +109,11 @@ bool presence_next(struct store *store, uint64_t quantum, uint64_t key, uint64_t
 
 uint64_t presence_gap(struct store *store, uint64_t quantum, uint64_t key)
 {
+    bool whole = !shares_pages(store, quantum);
     uint64_t end;
 
-    if (shares_pages(store, quantum)) {
-        while (key <= POSITION_MAX / quantum && presence_is_there(store, quantum, key))
-            key++;
-        return key;
-    }
-    while (presence_is_there(store, quantum, key)) {
-        if (image_data_at(store->image, key * quantum, &end) && end / quantum > key)
+    while (key <= POSITION_MAX / quantum && presence_is_there(store, quantum, key)) {
+        if (whole && image_data_at(store->image, key * quantum, &end) && end / quantum > key)
             key = end / quantum; /* all before it is data */
         else
             key++;

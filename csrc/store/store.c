@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 #include "base/lock.h"
@@ -22,6 +23,12 @@
 bool store_geometry_valid(uint64_t quantum, uint32_t qset)
 {
     return quantum >= 1 && quantum <= QUANTUM_MAX && qset >= 1;
+}
+
+size_t store_region_bytes(uint64_t quantum)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (quantum + page - 1) / page * page;
 }
 
 struct store *store_make(const struct backing *backing, struct budget *budget, uint64_t quantum,
@@ -188,6 +195,8 @@ void store_get_info(struct store *store, struct store_info *info)
     LOCKED(&store->lock);
     *info = (struct store_info){
         .quantum = store->quantum,
+        .region_bytes = store_region_bytes(store->quantum),
+        .index_bytes = store->index.bytes,
         .qset = store->qset,
         .cuts = store->cuts,
     };

@@ -36,6 +36,7 @@ struct store {
 };
 
 bool store_geometry_valid(uint64_t quantum, uint32_t qset);
+size_t store_region_bytes(uint64_t quantum); /* a quantum rounded up to pages */
 /* NULL with errno set: EINVAL, ENOMEM. The backing's own is zeros. */
 struct store *store_make(const struct backing *backing, struct budget *budget, uint64_t quantum,
                          uint32_t qset);
