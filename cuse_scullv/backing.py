@@ -135,7 +135,7 @@ class Ground:
     @property
     def used(self) -> int:
         """Bytes of memory, or of disk, that the devices have."""
-        if self._limited or self._tmpfs >= 0:
+        if self._limited:
             return self.budget.used
         return sum(store.resident for store in self._stores)
 
@@ -182,14 +182,11 @@ class Ground:
             raise BackingError(f"--backing {path}: {_reason(error, path)}") from None
         with _closed_on_error(fd):
             _lock(fd, path, 0, 0, fcntl.F_WRLCK)
-            if not self._budget_follows() and not self._limited:
+            if not self._limited and not self._stores:
                 self.budget.follow(os.open(path.parent, os.O_PATH | os.O_CLOEXEC))
             if not _has_holes(fd):
                 logger.warning("%s: its file system has no holes: they take room, as zeros", path)
         return fd
-
-    def _budget_follows(self) -> bool:
-        return bool(self._stores) or self._tmpfs >= 0
 
     def _open_map(self, path: Path) -> tuple[int, int]:
         """The descriptor, and the bytes of the device."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from cuse_scullv import cuse
 from cuse_scullv._native import ffi, lib
-from cuse_scullv.backing import Backing, Ground
+from cuse_scullv.backing import Ground
 from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.ioctl import (
     FLAG_BYTES,
@@ -46,10 +46,7 @@ logger = logging.getLogger(__name__)
 class Shared:
     """What all devices of a server share: the pending parameters, and the memory limit."""
 
-    def __init__(self, params: Params, ground: Ground | int) -> None:
-        """`ground`: what the devices stand on; or bytes, for memory of our own with that limit."""
-        if isinstance(ground, int):
-            ground = Ground(Backing(), 1, ground)
+    def __init__(self, params: Params, ground: Ground) -> None:
         self.lock = threading.Lock()
         self.params = params  # under lock
         self.ground = ground

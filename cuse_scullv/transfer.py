@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -18,16 +19,6 @@ Progress = Callable[[int], None]
 
 class Seekable(Protocol):
     def seek(self, offset: int, whence: int = ..., /) -> int: ...
-
-
-class PlainFile:
-    """A file by its descriptor, with the few methods of a Scullv that copying takes."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        return os.lseek(self.fd, offset, whence)
 
 
 def extents(file: Seekable, size: int) -> Iterator[tuple[int, int]]:
@@ -69,7 +60,7 @@ def load(fd: int, device: Scullv, progress: Progress = lambda _done: None) -> in
     size = os.fstat(fd).st_size
     device.trim()
     hole = 0
-    for first, end in extents(PlainFile(fd), size):
+    for first, end in extents(io.FileIO(fd, closefd=False), size):
         _clear(device, hole, first)
         at = first
         while at < end:
@@ -77,7 +68,7 @@ def load(fd: int, device: Scullv, progress: Progress = lambda _done: None) -> in
             if not block:
                 break
             device.seek(at)
-            at += _write_all(device, block)
+            at += write_all(device, block)
             progress(at)
         hole = end
     _clear(device, hole, size)
@@ -86,11 +77,15 @@ def load(fd: int, device: Scullv, progress: Progress = lambda _done: None) -> in
     return size
 
 
-def _write_all(device: Scullv, block: bytes) -> int:
-    view = memoryview(block)
+def write_all(writer: io.RawIOBase, data: bytes | memoryview) -> int:
+    """The bytes of `data`, all of which are written then."""
+    view = memoryview(data)
     while view:
-        view = view[device.write(view) :]
-    return len(block)
+        written = writer.write(view)
+        if not written:
+            raise OSError(errno.EIO, "the output takes no more")
+        view = view[written:]
+    return len(data)
 
 
 def _clear(device: Scullv, first: int, end: int) -> None:

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from cuse_scullv import cuse
+from cuse_scullv.backing import Backing, Ground
 from cuse_scullv.cuse.testing import FakeKernel, serve
 from cuse_scullv.device import ScullDevice, Shared
 from cuse_scullv.params import Params
@@ -40,7 +41,7 @@ class Echo(cuse.Device):
 def kernel(request: pytest.FixtureRequest) -> FakeKernel:
     device = Echo("echo")
     if request.param == "data path":
-        device = ScullDevice("echo", Shared(Params(), 1 << 20))
+        device = ScullDevice("echo", Shared(Params(), Ground(Backing(), 1, 1 << 20)))
     with serve(device) as running:
         yield running
 

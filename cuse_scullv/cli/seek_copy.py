@@ -11,13 +11,13 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from cuse_scullv import client
 from cuse_scullv.cli._types import Size
+from cuse_scullv.transfer import write_all
 
 STDIN, STDOUT = 0, 1
 BLOCK_MAX = 1 << 30
@@ -80,8 +80,7 @@ def copy(reader: io.RawIOBase, writer: io.RawIOBase, bs: int, count: int | None)
     block = memoryview(bytearray(bs))
     while count is None or count > 0:
         filled = _fill(reader, block)
-        for piece in _pieces(writer, block[:filled]):
-            copied += piece
+        copied += write_all(writer, block[:filled])
         if filled < bs:
             break
         count = None if count is None else count - 1
@@ -98,16 +97,6 @@ def _fill(reader: io.RawIOBase, block: memoryview) -> int:
             break
         filled += got
     return filled
-
-
-def _pieces(writer: io.RawIOBase, data: memoryview) -> Iterator[int]:
-    """Writes all of `data`, yielding what each write took."""
-    while data:
-        written = writer.write(data)
-        if not written:
-            raise OSError(errno.EIO, "the output takes no more")
-        yield written
-        data = data[written:]
 
 
 def _source(path: str | None) -> client.Scullv:
