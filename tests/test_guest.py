@@ -11,17 +11,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-GUEST = ROOT / "tools" / "guest"
+from guests import GUEST, ROOT, needs_qemu, where_guests_run
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(not shutil.which("linux.uml"), reason="no linux.uml: tools/setup"),
-    pytest.mark.skipif("CUSE_SCULLV_IN_GUEST" in os.environ, reason="already in a guest"),
-]
-needs_qemu = pytest.mark.skipif(
-    not shutil.which("qemu-system-x86_64"), reason="no qemu-system-x86_64: tools/setup"
-)
+pytestmark = [pytest.mark.timeout(900), *where_guests_run]
 
 
 def guest(

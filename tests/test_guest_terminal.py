@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import struct
 import subprocess
@@ -19,21 +18,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-GUEST = ROOT / "tools" / "guest"
+from guests import GUEST, ROOT, needs_qemu, where_guests_run
 
-pytestmark = [
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(not shutil.which("linux.uml"), reason="no linux.uml: tools/setup"),
-    pytest.mark.skipif("CUSE_SCULLV_IN_GUEST" in os.environ, reason="already in a guest"),
-]
-SMP = pytest.param(
-    ["--smp"],
-    id="qemu",
-    marks=pytest.mark.skipif(
-        not shutil.which("qemu-system-x86_64"), reason="no qemu-system-x86_64: tools/setup"
-    ),
-)
+pytestmark = [pytest.mark.timeout(600), *where_guests_run]
+SMP = pytest.param(["--smp"], id="qemu", marks=needs_qemu)
 
 
 def resize(terminal: int, rows: int, columns: int) -> None:
