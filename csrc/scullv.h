@@ -71,8 +71,56 @@ int store_next_quantum(struct store *store, uint64_t from, uint64_t *number, uin
 int64_t store_read(struct store *store, uint64_t offset, void *data, uint64_t length);
 int64_t store_write(struct store *store, uint64_t offset, const void *data, uint64_t length);
 
-/* --- handle.c: an open file: a store, the rules, a position ---------------------------------- */
+/* --- words.c: what a process says last --------------------------------------------------------------- */
+/* A fault's address is written to `fd`, before whoever heeded its signal until now heeds it. */
+void last_words(int fd);
+
+/* --- canary.c: how others learn at once that this process is being killed ------------------------------ */
+/* Whoever has the other end of `fd` sees its end when the process begins to end. `fd` is closed in the
+ * rest of the process. 0 or -errno. */
+int canary_start(int fd);
+
+/* --- state.c: what outlives a worker -------------------------------------------------------------- */
+struct state;
+/* A file without a name with room for so much, all zeros: its descriptor, or -errno. */
+int state_create(uint32_t devices, uint32_t channels);
+struct state *state_open(int fd); /* NULL, errno EPROTO: it is none, or of another version */
+void state_close(struct state *state);
+uint32_t state_version(void);
+/* The pending parameters, in Python's coding. False: they were never set. */
+bool state_get_pending(struct state *state, uint64_t *value);
+/* In an ioctl: they were `before`. One that is replayed, by a worker after the one that died, finds
+ * what they were, and is not to set them again. */
+void state_set_pending(struct state *state, uint64_t before, uint64_t value);
+bool state_replays_pending(uint64_t *before);
+/* For tests: how many kill points this build has (base/killpoint.h), 0: none; the calling process
+ * heeds them from here on. The next to come by `point` dies. */
+uint32_t state_kill_points(struct state *state);
+void state_kill_at(struct state *state, uint32_t point);
+bool state_was_killed(const struct state *state);
+/* The store's geometry, and what it counts, are those of the state from here on, under this number. */
+void store_keep(struct store *store, struct state *state, uint32_t device);
+
+/* --- ledger.c: what of a channel outlives its worker ------------------------------------------------ */
+struct ledger;
 struct handle;
+struct open_file {
+    uint64_t number, node; /* as of struct call */
+    int32_t flags, pid;
+    uint32_t uid, gid;
+};
+/* Of channel `place` in the state `fd`, which stays the caller's; -1: of this process alone. NULL: no
+ * memory. It belongs to the channel that it is given to. */
+struct ledger *ledger_new(int fd, uint32_t place);
+void ledger_free(struct ledger *ledger); /* of one that was given to no channel */
+/* After a death: what requests were about to move is moved. Before anything else of this process looks
+ * at positions and parameters. */
+void ledger_settle(struct ledger *ledger, struct state *state);
+/* Open files that a worker before has left: from entry 0 on, each once. False: no more. */
+bool ledger_next_open(struct ledger *ledger, uint32_t *entry, struct open_file *found);
+void ledger_attach(struct ledger *ledger, uint64_t number, struct handle *handle);
+
+/* --- handle.c: an open file: a store, the rules, a position ---------------------------------- */
 struct handle *handle_new(struct store *store, bool ldd3); /* NULL: no memory */
 void handle_free(struct handle *handle);
 /* whence: SEEK_SET 0, SEEK_CUR 1, SEEK_END 2, SEEK_DATA 3, SEEK_HOLE 4. The position, or -EINVAL,
@@ -97,7 +145,7 @@ enum call_kind {
 };
 struct call {
     uint64_t id;   /* of this call in its channel; never 0 */
-    uint64_t open; /* the open file, as numbered by call_reply_open; file view: see `node` */
+    uint64_t open; /* the open file, by its number; file view: see `node` */
     uint64_t node; /* file view: the inode */
     uint64_t offset, size;
     uint64_t arg;
@@ -116,11 +164,14 @@ SCULLV_PYTHON void python_call(void *owner, struct call *call);
 
 /* 0: the client has its answer (or is gone, which is no error either). */
 int call_reply_error(struct call *call, int error); /* errno > 0; 0: success, of RELEASE FSYNC … */
-/* `number` (below 2^63) comes back as call->open. With `handle`, READ and WRITE of this open file
- * are answered in C by it, its address is what comes back instead, and it belongs to the channel
- * from now on: it is freed when the release is answered. -errno (ENOENT: the client gave up): no
- * release will come, and the handle stays the caller's. */
-int call_reply_open(struct call *call, uint64_t number, struct handle *handle);
+/* `number` (below 2^63) comes back as call->open. -errno (ENOENT: the client gave up): no release will
+ * come. */
+int call_reply_open(struct call *call, uint64_t number);
+/* Of a channel with a data path, before its call_reply_open: the number for it. READ and WRITE of
+ * this open file are answered in C by `handle`, which belongs to the channel from now on: it is freed
+ * when the release is answered; where call_reply_open fails it is the caller's again. 0: too many files
+ * are open. An OPEN with an `open` of its own has that number already, from a worker before. */
+uint64_t call_take_handle(struct call *call, struct handle *handle);
 int call_reply_data(struct call *call, const void *data, size_t size);         /* READ */
 int call_reply_written(struct call *call, size_t size);                        /* WRITE */
 int call_reply_ioctl(struct call *call, int result, const void *data, size_t size);
@@ -167,6 +218,7 @@ struct cuse_setup {
     bool unrestricted;     /* ioctls may name any memory of the client */
     bool data_path;        /* open files have handles: READ and WRITE are answered in C */
     bool pumped;           /* no threads: whoever sees `fd` readable calls channel_pump */
+    struct ledger *ledger; /* with a data path: of its open files; the channel's, on failure too */
 };
 /* Serves the device on `fd`, an open /dev/cuse or a SEQPACKET socket that speaks the same. `fd` is
  * the channel's from here on, and closed by a failure as by the end. NULL with errno set. */
@@ -186,19 +238,28 @@ struct fileview_setup {
     const struct fileview_file *files;
     uint32_t n_files;
     const char *text_name; /* NULL: no text */
-    const char *directory; /* where it is mounted; NULL: nowhere */
+    /* A SEQPACKET socket to whoever looks up a name that is sent after a number (uint64_t), and returns the
+     * number then; the channel's, on failure too. -1: it is mounted nowhere. */
+    int looker;
     struct budget *budget; /* what statfs tells; held by the view */
     uint32_t uid, gid;     /* of everything */
     uint32_t mode;         /* of the stores' files: permission bits */
     bool passthrough;      /* stores that are files: the kernel does their I/O where it can */
+    struct ledger *ledger; /* of its open files; the channel's, on failure too */
 };
 /* Serves files on `fd`, which is mounted already or a SEQPACKET socket that speaks the same; the
  * channel owns it, on failure too. NULL with errno set. Of its calls, OPEN RELEASE IOCTL RESIZE
  * REMOVE name their `node`; they are run one at a time. OPEN gives every file a handle. */
 struct channel *fileview_open(int fd, const struct fileview_setup *setup,
                               const struct channel_options *options, void *owner);
-/* Once it is ready: how many files the kernel reads and writes without asking. */
-uint32_t fileview_passed(struct channel *channel);
+/* Once it is ready. Whether the kernel can read and write files without asking. */
+bool fileview_can_pass(struct channel *channel);
+/* Hands it `file` for that, of the view whose requests come by `fd`: its number for it, or -errno.
+ * EPERM: that needs CAP_SYS_ADMIN. */
+int fileview_hand_over(int fd, int file);
+int store_file(const struct store *store); /* what is to be handed over; borrowed. -1: nothing */
+/* What the kernel was handed, a number for each store or 0. No open is answered before. */
+void fileview_settle(struct channel *channel, const int32_t *passed);
 /* The stores no longer tell the view of changes. Before channel_close, while calls are answered. */
 void fileview_forget(struct channel *channel);
 /* mount(2) and umount2(2), for who may. Options: of a fuse mount, "fd=" among them. */

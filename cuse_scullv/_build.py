@@ -7,6 +7,7 @@ header is the only place where the interface is written down.
 Environment:
     CUSE_SCULLV_WERROR    1 turns warnings into errors, 0 does not; unset: only in a git checkout
     CUSE_SCULLV_SANITIZE  1 builds with AddressSanitizer and UndefinedBehaviorSanitizer
+    CUSE_SCULLV_KILL_POINTS  1 builds in the places at which a test lets a worker die
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ def compile_flags() -> list[str]:
         flags += ["-Wall", "-Wextra", "-Werror"]
         # cffi's own code needs these two; tests/c/Makefile compiles csrc without them.
         flags += ["-Wno-unused-parameter", "-Wno-missing-field-initializers"]
+    if os.environ.get("CUSE_SCULLV_KILL_POINTS") == "1":
+        flags.append("-DKILL_POINTS")
     return flags + sanitize_flags()
 
 

@@ -7,11 +7,13 @@ go of the terminal: what it has to say later goes to the system's log, where the
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import logging.handlers
 import os
 from pathlib import Path
 
+_PR_SET_NAME = 15
 _LOG = Path("/dev/log")
 
 
@@ -23,14 +25,24 @@ class Background:
 
     def ready(self) -> None:
         """The parent returns. To be called once, when clients can open what is served."""
-        _log_elsewhere()
-        os.chdir("/")
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in range(3):
-            os.dup2(null, fd)
-        os.close(null)
+        let_go()
         os.write(self._word, b"!")
         os.close(self._word)
+
+
+def name_process(name: str) -> None:
+    """As `ps` and `pgrep` show it (prctl(2): PR_SET_NAME); at most 15 bytes."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def let_go() -> None:
+    """Of the terminal, and of the folder that the command was typed in."""
+    _log_elsewhere()
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in range(3):
+        os.dup2(null, fd)
+    os.close(null)
 
 
 def detach() -> Background:

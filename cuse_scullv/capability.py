@@ -36,12 +36,13 @@ def kernel_release() -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
 
 
-def no_passthrough() -> str | None:
+def no_passthrough(is_admin: bool) -> str | None:
     """Why the kernel would not do a file view's I/O by itself, and what to type; None: it would,
-    unless it was built without FUSE_PASSTHROUGH."""
+    unless it was built without FUSE_PASSTHROUGH. `is_admin`: whoever hands files over has
+    CAP_SYS_ADMIN."""
     if kernel_release() < (6, 9):
         release = os.uname().release
         return f"Linux {release} has no FUSE passthrough, which came with 6.9: type --view direct"
-    if not has_sys_admin(os.getpid()):
+    if not is_admin:
         return "passthrough takes CAP_SYS_ADMIN: serve as root, or type --view direct"
     return None

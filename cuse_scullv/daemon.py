@@ -1,18 +1,13 @@
-"""The server: devices, their nodes, the file view, in the order they need one another.
-
-What is made is undone in reverse, also where making stops half-way: nothing is left of a server
-that could not start.
-"""
+"""What a server is to serve, and what is made of that before anybody serves it."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from cuse_scullv import cuse
 from cuse_scullv.backing import (
@@ -20,14 +15,16 @@ from cuse_scullv.backing import (
     AUTO,
     FILE,
     MAP,
+    MEMFD,
     PASSTHROUGH,
     Backing,
     BackingError,
     Ground,
 )
-from cuse_scullv.device import MemDevice, ScullDevice, Shared
+from cuse_scullv.device import ScullDevice, Shared
 from cuse_scullv.params import Params
 from cuse_scullv.registry import DEV
+from cuse_scullv.state import State
 
 
 class ServeError(Exception):
@@ -62,6 +59,12 @@ class Settings:
     """Whether there is a node /dev/NAMEmem with the scullvmem text."""
     files: Path | None = None
     """Where the file view is mounted; None: nowhere."""
+    recover: bool = False
+    """Whether a worker that dies is followed by another, and nothing is lost."""
+    user: str | None = None
+    """Whom the worker becomes if root serves; None: scullv if there is one, else nobody."""
+    drop: bool = True
+    """Whether the worker gives its privileges up."""
 
     def __post_init__(self) -> None:
         if not self.node and self.files is None:
@@ -70,6 +73,13 @@ class Settings:
             raise ServeError("--mem-node makes a node: leave out --no-node or --mem-node")
         if self.backing.kind == MAP and self.max_bytes is not None:
             raise ServeError("what is mapped does not grow: leave out --max-bytes or --map")
+        if self.recover and self.backing.kind not in (MEMFD, FILE):
+            raise ServeError(
+                "--recover needs bytes that outlive a worker: type --backing memfd,"
+                " or --backing FILE"
+            )
+        if self.user is not None and not self.drop:
+            raise ServeError("--user is whom the worker becomes: leave out --no-drop or --user")
         if self.view == PASSTHROUGH and self.files is None:
             raise ServeError("--view is for files: type --files DIR as well")
 
@@ -81,6 +91,14 @@ class Settings:
         return [f"{self.name}{number}" for number in range(self.devices)]
 
     @property
+    def paths(self) -> list[Path]:
+        """What clients open: the nodes, or the files where there are no nodes."""
+        if self.node:
+            return [DEV / name for name in self.names]
+        assert self.files is not None
+        return [self.files / name for name in self.names]
+
+    @property
     def places(self) -> list[Path]:
         """Where clients find all this: the nodes, and the directory of files."""
         nodes = {DEV / name: None for name in (self.name, *self.names)} if self.node else {}
@@ -88,8 +106,9 @@ class Settings:
         return [*nodes, *files]
 
 
-def make_devices(settings: Settings) -> list[ScullDevice]:
-    """The devices, served by nobody yet; the caller closes them. Raises ServeError."""
+def make_devices(settings: Settings, state: State | None = None) -> list[ScullDevice]:
+    """The devices, served by nobody yet; the caller closes them. `state`: where what they are to
+    remember outlives this process. Raises ServeError."""
     with ExitStack() as undo:
         ground = Ground(
             settings.backing,
@@ -98,7 +117,7 @@ def make_devices(settings: Settings) -> list[ScullDevice]:
             exact_holes=settings.params.ldd3,
         )
         undo.callback(ground.close)
-        shared = Shared(settings.params, ground)
+        shared = Shared(settings.params, ground, state)
         devices = []
         for number, name in enumerate(settings.names):
             devices.append(_make_device(settings, shared, number, name))
@@ -122,92 +141,6 @@ def _make_device(settings: Settings, shared: Shared, number: int, name: str) -> 
         )
     except BackingError as error:
         raise ServeError(str(error)) from None
-
-
-class Server:
-    """Context manager: from entry to exit, what the settings ask for can be opened.
-
-    Entering raises ServeError, or OSError, where it cannot be, and leaves nothing behind.
-    """
-
-    def __init__(self, settings: Settings, on_end: Callable[[], None] = lambda: None) -> None:
-        """`on_end` is called, from any thread, when a node ended by itself; see `ended`."""
-        self.settings = settings
-        self.devices: list[ScullDevice] = []
-        self.paths: list[Path] = []
-        """What clients open: the nodes, or the files where there are no nodes."""
-        self._on_end = on_end
-        self._ended = False
-
-    @property
-    def ended(self) -> bool:
-        """Whether a node ended by itself: aborted through sysfs, or its module went."""
-        return self._ended
-
-    def __enter__(self) -> Server:
-        with ExitStack() as stack:
-            self._start(stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.close()
-
-    def _start(self, stack: ExitStack) -> None:
-        settings = self.settings
-        self.devices = make_devices(settings)
-        for device in self.devices:
-            stack.callback(device.close)
-        if settings.node:
-            self._start_nodes(stack)
-        if settings.files is not None:
-            from cuse_scullv.fileview import FileView
-
-            stack.enter_context(
-                FileView(
-                    self.devices,
-                    settings.files,
-                    settings.workers,
-                    view=settings.view,
-                    on_end=self._hung_up,
-                )
-            )
-            if not settings.node:
-                self.paths = [settings.files / device.name for device in self.devices]
-
-    def _start_nodes(self, stack: ExitStack) -> None:
-        settings = self.settings
-        require_cuse()
-        for device in self.devices:
-            stack.enter_context(self._node(device))
-        self.paths = [DEV / device.name for device in self.devices]
-        if settings.mem_node:
-            mem = MemDevice(
-                f"{settings.name}mem",
-                self.devices,
-                mode=settings.mode & 0o444,
-                owner=settings.owner,
-                group=settings.group,
-            )
-            stack.enter_context(self._node(mem))
-        if settings.devices > 1:
-            stack.enter_context(symlink(DEV / settings.name, settings.names[0]))
-
-    @contextmanager
-    def _node(self, device: cuse.Device) -> Iterator[None]:
-        workers = self.settings.workers
-        with cuse.Channel(device, workers=workers, on_end=self._hung_up):
-            check_node(DEV / device.name)
-            yield
-
-    def _hung_up(self) -> None:
-        self._ended = True
-        self._on_end()
 
 
 def require_cuse() -> None:
@@ -250,12 +183,10 @@ def _unlink(path: Path, target: str) -> None:
         path.unlink()
 
 
-def summary(server: Server) -> str:
+def summary(settings: Settings, shared: Shared) -> str:
     """The line that announces a server: what is served, where, and how large it may grow."""
-    settings = server.settings
-    shared = server.devices[0].shared
     pending = shared.params.pending
-    where = ", ".join(str(path) for path in server.paths)
+    where = ", ".join(str(path) for path in settings.paths)
     if settings.node and settings.files is not None:
         where += f" and files in {settings.files}"
     rules = ", the book's rules" if settings.params.ldd3 else ""

@@ -16,7 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cuse_scullv import cuse
 from cuse_scullv._native import ffi, lib
@@ -39,29 +39,52 @@ from cuse_scullv.ioctl import (
 )
 from cuse_scullv.params import Geometry, Params
 from cuse_scullv.scullvmem import scullvmem
+from cuse_scullv.state import State
+from cuse_scullv.store import Budget, Store
+
+if TYPE_CHECKING:
+    from cuse_scullv._native import CData
 
 logger = logging.getLogger(__name__)
+
+_TEXT_QUANTUM = 1 << 16  # bytes
 
 
 class Shared:
     """What all devices of a server share: the pending parameters, and the memory limit."""
 
-    def __init__(self, params: Params, ground: Ground) -> None:
+    def __init__(self, params: Params, ground: Ground, state: State | None = None) -> None:
+        """`state`: where the parameters outlive this process."""
         self.lock = threading.Lock()
+        self._state = state
         self.params = params  # under lock
         self.ground = ground
         self.devices = 0  # how many; set while they are made
+        self.is_admin: Callable[[int], bool] = has_sys_admin
+        """Whether the thread of this number has CAP_SYS_ADMIN: not everybody may look."""
 
     def decide(self, request: Request) -> Answer | Action:
         """`ioctl.decide` with the parameters in force, atomically. Raises its OSError."""
         with self.lock:
-            verdict = decide(request, self.params)
-            if isinstance(verdict, Answer):
-                before, self.params = self.params, verdict.params
-        if isinstance(verdict, Answer) and verdict.params != before:
+            replayed = self._state.replayed_pending() if self._state is not None else None
+            if replayed is not None:
+                return decide(request, self.params.with_pending(replayed))
+            before = self.params
+            verdict = decide(request, before)
+            if not isinstance(verdict, Answer) or verdict.params == before:
+                return verdict
             pending = verdict.params.pending
-            logger.info("pending: quantum %d, qset %d", pending.quantum, pending.qset)
+            if self._state is not None:
+                self._state.set_pending(before.pending, pending)
+            self.params = verdict.params
+        logger.info("pending: quantum %d, qset %d", pending.quantum, pending.qset)
         return verdict
+
+    def recall(self) -> None:
+        """Takes over the parameters that a worker before this one has left."""
+        pending = self._state.pending if self._state is not None else None
+        if pending is not None:
+            self.params = self.params.with_pending(pending)
 
 
 @dataclass
@@ -114,6 +137,10 @@ class ScullDevice(cuse.DataPathDevice):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         if flags & os.O_ACCMODE == os.O_WRONLY:
             self._trim_on_open()
+        return self.reopened()
+
+    def reopened(self) -> OpenFile:
+        """An open file, of one that was opened by a worker before. Raises OSError: ENOMEM."""
         handle = lib.handle_new(self.store.pointer, self.ldd3)
         if handle == ffi.NULL:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
@@ -157,7 +184,7 @@ class ScullDevice(cuse.DataPathDevice):
             case Info():
                 return self._done(self.information().pack())
             case Text(offset):
-                if offset == 0:
+                if offset == 0 or not file.text:
                     file.text = self.text()
                 return self._done(verdict.reply(file.text))
         return self._done()
@@ -207,6 +234,9 @@ class ScullDevice(cuse.DataPathDevice):
     def open(self, file: cuse.File) -> OpenFile:
         return self.opened(file.flags)
 
+    def reopen(self, file: cuse.File) -> OpenFile:
+        return self.reopened()
+
     def handle(self, file: cuse.File) -> Any:
         return file.state.handle
 
@@ -222,7 +252,7 @@ class ScullDevice(cuse.DataPathDevice):
                 arg=request.arg,
                 data=request.data,
                 writable=file.writable,
-                is_admin=lambda: has_sys_admin(caller),
+                is_admin=lambda: self.shared.is_admin(caller),
             ),
         )
         return cuse.IoctlReply(answer.result, answer.data)
@@ -247,33 +277,43 @@ def scullvmem_text(devices: Iterable[ScullDevice]) -> bytes:
     return b"".join(device.text() for device in devices)
 
 
-class MemDevice(cuse.Device):
-    """The node /dev/NAMEmem: the scullvmem text, made when it is opened."""
+@dataclass
+class OpenText:
+    """A text that is read as a file: as it was at the moment of opening."""
+
+    handle: CData
+
+    @classmethod
+    def of(cls, text: bytes) -> OpenText:
+        """Raises OSError: ENOMEM."""
+        # A store of its own, so that C answers the reads. The open file keeps it alive.
+        store = Store(Budget(len(text) + _TEXT_QUANTUM), _TEXT_QUANTUM, 1)
+        try:
+            handle = ffi.NULL
+            if lib.store_write(store.pointer, 0, text, len(text)) == len(text):
+                handle = lib.handle_new(store.pointer, False)
+        finally:
+            store.close()
+        if handle == ffi.NULL:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return cls(handle)
+
+
+class MemDevice(cuse.DataPathDevice):
+    """The text of scullvmem, made when it is opened: the node /dev/NAMEmem, and the file scullvmem
+    of a view."""
 
     def __init__(self, name: str, devices: Iterable[ScullDevice], **node: Any) -> None:
         super().__init__(name, **node)
         self._devices = tuple(devices)
 
-    def open(self, file: cuse.File) -> _Snapshot:
+    def open(self, file: cuse.File) -> OpenText:
         if file.writable:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-        return _Snapshot(scullvmem_text(self._devices))
+        return self.reopen(file)
 
-    def read(self, file: cuse.File, size: int) -> bytes:
-        assert isinstance(file.state, _Snapshot)
-        return file.state.take(size)
+    def reopen(self, file: cuse.File) -> OpenText:
+        return OpenText.of(scullvmem_text(self._devices))
 
-
-class _Snapshot:
-    """A text that is read piece by piece. A CUSE node has no position but the server's."""
-
-    def __init__(self, text: bytes) -> None:
-        self._text = text
-        self._position = 0
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> bytes:
-        with self._lock:
-            piece = self._text[self._position : self._position + size]
-            self._position += len(piece)
-            return piece
+    def handle(self, file: cuse.File) -> CData:
+        return file.state.handle

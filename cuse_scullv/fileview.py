@@ -12,6 +12,7 @@ import contextlib
 import errno
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,13 +23,14 @@ from typing import TYPE_CHECKING
 from cuse_scullv import cuse, ioctl, mount
 from cuse_scullv._native import ffi, lib
 from cuse_scullv.backing import AUTO, DIRECT, FILE, MEMFD, PASSTHROUGH
-from cuse_scullv.capability import no_passthrough
+from cuse_scullv.capability import has_sys_admin, no_passthrough
 from cuse_scullv.cuse.native import NativeChannel, warn_refused
 from cuse_scullv.cuse.node import gid_of, uid_of
 from cuse_scullv.cuse.session import Session
-from cuse_scullv.device import OpenFile, ScullDevice, scullvmem_text
+from cuse_scullv.device import MemDevice, OpenFile, ScullDevice
+from cuse_scullv.looker import look
 from cuse_scullv.mount import MountError
-from cuse_scullv.store import Budget, Store
+from cuse_scullv.state import Place, new_ledger
 
 if TYPE_CHECKING:
     from cuse_scullv._native import Call, CData
@@ -42,7 +44,23 @@ GRACE_S = 1.0
 """How long calls that are under way may take to end with the view, seconds."""
 SCAN_S = 1.0
 """How long to look for mappings in one process, seconds."""
-_TEXT_QUANTUM = 1 << 16  # bytes
+
+
+@dataclass(frozen=True)
+class Held:
+    """What of a view is a keeper's, and done by it."""
+
+    mounted: mount.Mount
+    looker: int
+    """A socket to the looker (looker.py), which the view takes a copy of."""
+    place: Place | None
+    owner: tuple[int, int]
+    is_admin: bool
+    """Whether the keeper has CAP_SYS_ADMIN."""
+    hand_over: Callable[[list[int]], list[int]]
+    """As the function of that name, of this view."""
+    is_mapped: Callable[[str, int], bool]
+    """As `is_mapped_by_somebody`."""
 
 
 class FileView:
@@ -62,19 +80,23 @@ class FileView:
         view: str = AUTO,
         fd: int | None = None,
         on_end: Callable[[], None] | None = None,
+        held: Held | None = None,
     ) -> None:
         """`mem`: whether there is a file scullvmem. `view`: one of backing.VIEWS, who does the
         files' I/O. `fd`: in place of a mount, a SEQPACKET socket with somebody who speaks FUSE at
         its other end. `on_end` is called, on some thread, when the view ended by itself: somebody
-        unmounted it."""
+        unmounted it. `held`: the mount is a keeper's, and `fd` the descriptor of its requests."""
         self.devices = tuple(devices)
-        self.directory = Path(os.path.realpath(directory))
+        # What is mounted already would ask us who it is.
+        self.directory = Path(directory if held is not None else os.path.realpath(directory))
         self.workers = workers or cuse.Workers()
         self._mem = mem
         self._view = view
         self._fd = fd
+        self._number = -1  # of that descriptor, which is C's while there is a channel
         self._on_end = on_end
-        self._mount: mount.Mount | None = None
+        self._held = held
+        self._mount: mount.Mount | None = held.mounted if held is not None else None
         self._sessions: dict[int, Session] = {}  # by node
         self._closing = False
         self._ended = threading.Event()
@@ -115,7 +137,7 @@ class FileView:
         Raises MountError, or DeviceError for an owner or a group that is not; nothing is left then.
         """
         with contextlib.ExitStack() as undo:
-            uid, gid = _owner_of(self.devices[0])
+            uid, gid = self._owner()
             if self._fd is None:
                 mount.check(self.directory)
                 self._fd, self._mount = mount.mount(self.directory)
@@ -126,19 +148,31 @@ class FileView:
             code = self._channel.wait_ready(READY_S)
             if code:
                 raise self._no_files(code)
-            self._see_passthrough(self._channel)
+            self._pass(self._channel)
             if self.devices[0].ldd3:
                 self._watch_mappings()
             undo.pop_all()
 
-    def _see_passthrough(self, channel: NativeChannel) -> None:
-        passed = lib.fileview_passed(channel.pointer) == len(self.devices)
-        if self._view == PASSTHROUGH and not passed:
-            raise MountError(
-                errno.EOPNOTSUPP, f"no passthrough: {why_no_passthrough(self.devices)}"
-            )
+    def _pass(self, channel: NativeChannel) -> None:
+        """Hands the files to the kernel, if it can do their I/O."""
+        hand_over = self._held.hand_over if self._held is not None else self._hand_over
+        numbers = [0] * len(self.devices)
+        if lib.fileview_can_pass(channel.pointer):
+            numbers = hand_over([device.store.file for device in self.devices])
+        lib.fileview_settle(channel.pointer, numbers)
+        if self._view == PASSTHROUGH and 0 in numbers:
+            raise MountError(errno.EOPNOTSUPP, f"no passthrough: {self._why_no_passthrough()}")
         for device in self.devices:
-            device.passthrough = passed
+            device.passthrough = 0 not in numbers
+
+    def _why_no_passthrough(self) -> str:
+        held = self._held
+        return why_no_passthrough(
+            self.devices, held.is_admin if held is not None else has_sys_admin(os.getpid())
+        )
+
+    def _hand_over(self, files: list[int]) -> list[int]:
+        return hand_over(self._number, files)
 
     def close(self) -> None:
         """Unmounts. A client that still has a file open gets ENOTCONN from now on, and SIGBUS
@@ -147,25 +181,37 @@ class FileView:
         channel = self._channel
         if channel is None:
             return
-        self._closing = True
         for device in self.devices:
             device.is_mapped = lambda: False
             device.passthrough = False
-        # While all calls are still answered: both wait for pages to be written back.
-        lib.fileview_forget(channel.pointer)
+        self.forget()
         try:
-            if self._mount is not None:
+            if self._mount is not None and self._held is None:
                 mount.unmount(self._mount)
         finally:
             self._close_channel(channel)
+
+    def forget(self) -> None:
+        """The kernel is told of no more changes. Before the unmounting, while all calls are still
+        answered: both wait for pages to be written back."""
+        self._closing = True
+        if self._channel is not None:
+            lib.fileview_forget(self._channel.pointer)
+
+    def _owner(self) -> tuple[int, int]:
+        """Who owns the files: as said for the node, else whoever serves."""
+        uid, gid = uid_of(self.devices[0].owner), gid_of(self.devices[0].group)
+        ours = self._held.owner if self._held is not None else (os.getuid(), os.getgid())
+        return ours[0] if uid < 0 else uid, ours[1] if gid < 0 else gid
 
     def _make_sessions(self, undo: contextlib.ExitStack) -> None:
         files: list[cuse.DataPathDevice] = [_DeviceFile(device) for device in self.devices]
         served: dict[int, cuse.DataPathDevice] = dict(enumerate(files, start=lib.VIEW_FIRST))
         if self._mem:
-            served[lib.VIEW_TEXT] = _TextFile(self.devices)
+            served[lib.VIEW_TEXT] = MemDevice(TEXT_NAME, self.devices)
         for node, file in served.items():
             self._sessions[node] = Session(file, 1, self._hung_up)
+            self._sessions[node].node = node
         undo.callback(self._finish_sessions)
 
     def _open(self, uid: int, gid: int) -> NativeChannel:
@@ -177,18 +223,31 @@ class FileView:
         setup = ffi.new("struct fileview_setup *")
         setup.files, setup.n_files = files, len(names)
         setup.text_name = text if self._mem else ffi.NULL
-        directory = ffi.new("char[]", os.fsencode(self.directory))
-        setup.directory = directory if self._mount is not None else ffi.NULL
+        setup.looker = self._looker()
         setup.budget = self.devices[0].shared.ground.budget.pointer
         setup.passthrough = self._view != DIRECT
+        ledger = self._held.place.ledger() if self._held and self._held.place else new_ledger()
+        for session in self._sessions.values():
+            session.restore(ledger)
+        setup.ledger = ledger
         setup.uid, setup.gid, setup.mode = uid, gid, self.devices[0].mode
         assert self._fd is not None
         fd, self._fd = self._fd, None  # C closes it, also where it fails
+        self._number = fd
         options = self.workers.options()
         try:
             return NativeChannel(self, lambda owner: lib.fileview_open(fd, setup, options, owner))
         except OSError as error:
             raise self._no_files(error.errno or errno.EIO) from None
+
+    def _looker(self) -> int:
+        if self._held is not None:
+            return os.dup(self._held.looker)
+        if self._mount is None:
+            return -1
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        threading.Thread(target=look, args=(self.directory, theirs), daemon=True).start()
+        return ours.detach()
 
     def _no_files(self, code: int) -> MountError:
         return MountError(code, f"no files in {self.directory}: {os.strerror(code)}")
@@ -197,15 +256,16 @@ class FileView:
         self._channel = None
         for session in self._sessions.values():
             session.stop(0)
-        self._finish_sessions(channel.close(GRACE_S, self._complain))
+        channel.close(GRACE_S, self._complain)
+        self._finish_sessions()
 
     def _complain(self) -> None:
         logger.error("%s: a call hangs; its thread is left behind", self.directory)
 
-    def _finish_sessions(self, threads_left: bool = False) -> None:
+    def _finish_sessions(self) -> None:
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
-            session.finish(threads_left=threads_left)
+            session.finish()
 
     # --- calls
 
@@ -250,25 +310,26 @@ class FileView:
             session = self._sessions.get(node)
             if session is None or not session.files or self._mount is None:
                 return False  # a mapping keeps its file open
-            return is_mapped_by_somebody(self._mount.device, node)
+            look = self._held.is_mapped if self._held is not None else is_mapped_by_somebody
+            return look(self._mount.device, node)
 
         return is_mapped
 
 
-def why_no_passthrough(devices: Sequence[ScullDevice]) -> str:
+def hand_over(fd: int, files: list[int]) -> list[int]:
+    """Has the kernel do the I/O of `files`, of the view whose requests come by `fd`: its numbers
+    for them; 0: it does not. Who may not gets zeros."""
+    return [max(lib.fileview_hand_over(fd, file), 0) for file in files]
+
+
+def why_no_passthrough(devices: Sequence[ScullDevice], is_admin: bool) -> str:
     """In words, with what to type."""
     ground = devices[0].shared.ground
     if ground.backing.kind not in (MEMFD, FILE):
         return "the devices are no files: type --backing memfd, or --backing FILE"
     if ground.backing.kind == FILE and ground.limit:
         return "the kernel would not keep --max-bytes: leave it out, or type --view direct"
-    return no_passthrough() or "this kernel has none (FUSE_PASSTHROUGH): type --view direct"
-
-
-def _owner_of(device: ScullDevice) -> tuple[int, int]:
-    """Who owns the files: as said for the node, else whoever serves."""
-    uid, gid = uid_of(device.owner), gid_of(device.group)
-    return os.getuid() if uid < 0 else uid, os.getgid() if gid < 0 else gid
+    return no_passthrough(is_admin) or "this kernel has none (FUSE_PASSTHROUGH): type --view direct"
 
 
 class _DeviceFile(cuse.DataPathDevice):
@@ -283,6 +344,9 @@ class _DeviceFile(cuse.DataPathDevice):
         reads = file.flags & os.O_ACCMODE == os.O_RDONLY
         return self._device.opened(os.O_RDONLY if reads else os.O_RDWR)  # what does not trim
 
+    def reopen(self, file: cuse.File) -> OpenFile:
+        return self._device.reopened()
+
     def handle(self, file: cuse.File) -> CData:
         return file.state.handle
 
@@ -293,36 +357,6 @@ class _DeviceFile(cuse.DataPathDevice):
         if request.cmd == ioctl.SEEK:
             raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
         return self._device.ioctl(file, request)
-
-
-@dataclass
-class _OpenText:
-    handle: CData
-
-
-class _TextFile(cuse.DataPathDevice):
-    """scullvmem: the text as it is at the moment of opening."""
-
-    def __init__(self, devices: Sequence[ScullDevice]) -> None:
-        super().__init__(TEXT_NAME)
-        self._devices = devices
-
-    def open(self, file: cuse.File) -> _OpenText:
-        text = scullvmem_text(self._devices)
-        # A store of its own, so that C answers the reads. The open file keeps it alive.
-        store = Store(Budget(len(text) + _TEXT_QUANTUM), _TEXT_QUANTUM, 1)
-        try:
-            handle = ffi.NULL
-            if lib.store_write(store.pointer, 0, text, len(text)) == len(text):
-                handle = lib.handle_new(store.pointer, False)
-        finally:
-            store.close()
-        if handle == ffi.NULL:
-            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-        return _OpenText(handle)
-
-    def handle(self, file: cuse.File) -> CData:
-        return file.state.handle
 
 
 # --- who has a file mapped ----------------------------------------------------------------------

@@ -171,6 +171,11 @@ class Store:
         )
 
     @property
+    def file(self) -> int:
+        """The file that the store is, for the kernel to read and write without asking; -1: none."""
+        return int(lib.store_file(self.pointer))
+
+    @property
     def resident(self) -> int:
         """Bytes of memory, or of disk, that the quanta have: StoreInfo's, and nothing counted."""
         info = ffi.new("struct store_info *")

@@ -73,6 +73,8 @@ def serving(request: pytest.FixtureRequest) -> Iterator[Serve]:
     elif kind == "file":
         options["backing"] = str(request.getfixturevalue("tmp_path") / "image%d")
     if kernel != "fake":
+        # And over a server that would survive its worker.
+        options |= {"recover": True} if kind == "memfd" else {}
         pool = request.getfixturevalue("real_pool")
         yield lambda **more: pool.get(**{**options, **more})
         return

@@ -205,6 +205,17 @@ class RealServer:
     def open(self, flags: int = os.O_RDWR, dev: int = 0) -> Any:
         return RealFile(self.paths[dev], flags)
 
+    @property
+    def worker(self) -> int:
+        """The process that serves, a child of the one that was started. 0: there is none
+        just now."""
+        keeper = self.process.pid
+        for child in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{child}/comm").read_text() == "scullv-worker\n":
+                    return int(child)
+        return 0
+
     def stop(self) -> int:
         """Ends it as a service manager would; its exit status."""
         self.process.terminate()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cuse_scullv import client
-from cuse_scullv.daemon import Server, Settings
-from cuse_scullv.params import PAGE_SIZE, Params
+from cuse_scullv.params import PAGE_SIZE
 from nodes import RealPool, RealServer
+from views import served
 
 
 @pytest.fixture(
@@ -28,9 +28,8 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         pool: RealPool = request.getfixturevalue("real_pool")
         yield pool.get(order=0).path
         return
-    settings = Settings(params=Params.of(order=0), max_bytes=1 << 30, node=False, files=tmp_path)
-    with Server(settings) as server:
-        yield server.paths[0]
+    with served(tmp_path, "--order", "0", "--max-bytes", "1G") as server:
+        yield server.files[0]
 
 
 def test_it_is_a_raw_file(path: Path) -> None:
@@ -153,8 +152,10 @@ def test_a_node_cannot_be_truncated(node: RealServer) -> None:
 
 @pytest.mark.mount
 def test_a_file_of_a_view_can_be_truncated(tmp_path: Path) -> None:
-    settings = Settings(max_bytes=1 << 30, node=False, files=tmp_path)
-    with Server(settings) as server, client.open(server.paths[0], "r+") as device:
+    with (
+        served(tmp_path, "--max-bytes", "1G") as server,
+        client.open(server.files[0], "r+") as device,
+    ):
         device.write(b"abcdef")
         assert device.truncate(2) == 2
         device.seek(0)

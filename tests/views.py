@@ -28,7 +28,7 @@ BACKINGS = {
     "memfd": ("--backing", "memfd"),
     "memfd-direct": ("--backing", "memfd", "--view", "direct"),
     "file": ("--backing", "{}/image%d"),
-    "file-direct": ("--backing", "{}/image%d", "--view", "direct"),
+    "file-direct": ("--backing", "{}/image%d", "--view", "direct", "--recover"),
 }
 
 

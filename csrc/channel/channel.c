@@ -18,6 +18,7 @@ struct channel {
     struct workers workers;
     int status;    /* the queue's lock; 1: not yet, 0: ready, or -errno */
     bool greeting; /* the same; the answer to INIT will tell the status */
+    bool resumed;  /* the session is told of an INIT that was answered before */
 };
 _Static_assert(offsetof(struct channel, upcalls) == 0, "userdata of sessions");
 
@@ -37,6 +38,7 @@ struct channel *channel_new(void)
 void channel_discard(struct channel *channel)
 {
     placement_free(channel->workers.placement);
+    ledger_free(channel->upcalls.ledger);
     queue_destroy(&channel->workers.queue);
     free(channel);
 }
@@ -65,6 +67,21 @@ static void on_end(struct workers *workers, int error)
         workers_tell(workers, call);
 }
 
+/* Tells the session of the kernel's INIT, which the kernel sends once. */
+static void resume(struct channel *channel)
+{
+    uint8_t greeting[LEDGER_GREETING];
+    struct ledger *ledger = channel->upcalls.ledger;
+    struct fuse_buf message = {.mem = greeting};
+
+    message.size = ledger ? ledger_greeting(ledger, greeting) : 0;
+    if (!message.size)
+        return;
+    channel->resumed = true;
+    fuse_session_process_buf(channel->setup.session, &message);
+    channel->resumed = false;
+}
+
 int channel_start(struct channel *channel, const struct channel_setup *setup)
 {
     const struct channel_options *options = setup->options;
@@ -73,10 +90,12 @@ int channel_start(struct channel *channel, const struct channel_setup *setup)
     channel->setup = *setup;
     channel->setup.options = NULL; /* the caller's */
     channel->upcalls.owner = setup->owner;
+    channel->upcalls.ledger = setup->ledger;
     if (!options->threads || !options->callers || options->threads >= WORKERS_MAX)
         return -EINVAL;
     workers->upcalls = &channel->upcalls;
     workers->session = setup->session;
+    workers->ledger = setup->ledger;
     workers->fd = setup->fd;
     workers->kind = setup->kind;
     workers->payload_max = setup->payload_max;
@@ -87,6 +106,7 @@ int channel_start(struct channel *channel, const struct channel_setup *setup)
     workers->placement = placement_new(options);
     if (!workers->placement)
         return -ENOMEM;
+    resume(channel);
     return workers_start(workers, options->threads);
 }
 
@@ -132,8 +152,15 @@ void channel_greet(struct channel *channel)
 void channel_set_ready(struct channel *channel, int status)
 {
     LOCKED(&channel->workers.queue.lock);
+    if (status == 0 && channel->upcalls.ledger)
+        ledger_set_greeted(channel->upcalls.ledger);
     channel->status = status;
     pthread_cond_broadcast(&channel->workers.queue.changed);
+}
+
+bool channel_is_resumed(const struct channel *channel)
+{
+    return channel->resumed;
 }
 
 int channel_wait_ready(struct channel *channel, uint32_t timeout_ms)

@@ -13,6 +13,7 @@ struct channel_setup {
     enum request_kind kind; /* which requests are answered in C */
     size_t payload_max;     /* largest WRITE, bytes */
     bool pumped;            /* no workers; not with requests that are answered in C */
+    struct ledger *ledger;  /* of open files that have handles, or NULL; the channel's from here on */
     const struct channel_options *options;
     void *owner; /* for python_call */
     /* Called once by channel_close when no worker is left, before the session is destroyed. */
@@ -24,6 +25,8 @@ struct channel_setup {
 struct channel *channel_new(void);
 int channel_start(struct channel *channel, const struct channel_setup *setup);
 void channel_discard(struct channel *channel); /* of one that was not started */
+/* INIT is answered by a worker before: what is said to it goes nowhere. */
+bool channel_is_resumed(const struct channel *channel);
 /* The first reply is about to go out: channel_set_ready follows, and no end before it counts. */
 void channel_greet(struct channel *channel);
 /* The first reply has gone out: 0 ready, or -errno. Wakes channel_wait_ready. */

@@ -115,8 +115,13 @@ static const struct cuse_lowlevel_ops operations = {
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
-    (void)userdata;
-    return writev(fd, iov, count);
+    ssize_t length = 0;
+
+    if (!channel_is_resumed(userdata))
+        return writev(fd, iov, count);
+    for (int i = 0; i < count; i++)
+        length += (ssize_t)iov[i].iov_len;
+    return length;
 }
 
 static ssize_t io_read(int fd, void *data, size_t size, void *userdata)
@@ -178,6 +183,7 @@ struct channel *cuse_open(int fd, const struct cuse_setup *setup,
     struct channel *channel = channel_new();
     int *descriptor = malloc(sizeof(*descriptor));
     struct fuse_session *session = NULL;
+    struct ledger *ledger = setup->ledger; /* until the channel has it */
     int error = ENOMEM;
 
     if (!channel || !descriptor)
@@ -190,12 +196,14 @@ struct channel *cuse_open(int fd, const struct cuse_setup *setup,
         error = errno;
         goto fail;
     }
+    ledger = NULL;
     error = -channel_start(channel, &(struct channel_setup){
                                         .session = session,
                                         .fd = fd,
                                         .kind = setup->data_path ? REQUEST_NODE : REQUEST_FOREIGN,
                                         .payload_max = CUSE_PAYLOAD_MAX,
                                         .pumped = setup->pumped,
+                                        .ledger = setup->ledger,
                                         .options = options,
                                         .owner = owner,
                                         .ended = free,
@@ -209,6 +217,7 @@ fail:
     else
         close(fd);
     free(descriptor);
+    ledger_free(ledger);
     if (channel)
         channel_discard(channel);
     errno = error;

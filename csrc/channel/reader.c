@@ -76,10 +76,13 @@ static void decode(struct workers *workers, struct request_room *room, size_t le
     struct fuse_buf message = {.size = length, .mem = room->message};
     int rc = door_check_names(room->message, length);
 
-    if (rc < 0)
+    if (rc < 0) {
         refuse(workers, room, length, rc);
-    else
-        fuse_session_process_buf(workers->session, &message);
+        return;
+    }
+    if (workers->ledger && request_is_greeting(room))
+        ledger_keep_greeting(workers->ledger, room->message, length);
+    fuse_session_process_buf(workers->session, &message);
 }
 
 void reader_decode(struct workers *workers, struct request_room *room, size_t length)
@@ -88,16 +91,24 @@ void reader_decode(struct workers *workers, struct request_room *room, size_t le
         decode(workers, room, length);
 }
 
+void reader_process(struct workers *workers, struct request_room *room, size_t length,
+                    _Atomic uint64_t *answered)
+{
+    if (!admit(workers, room, length))
+        return;
+    if (request_answer(room, workers->fd, workers->kind, length))
+        atomic_fetch_add_explicit(answered, 1, memory_order_relaxed);
+    else
+        decode(workers, room, length);
+}
+
 static void process(struct worker *worker, size_t length)
 {
     struct workers *workers = worker->workers;
 
-    if (!admit(workers, &worker->room, length))
-        return;
-    if (request_answer(&worker->room, workers->fd, workers->kind, length))
-        atomic_fetch_add_explicit(&worker->answered, 1, memory_order_relaxed);
-    else
-        decode(workers, &worker->room, length);
+    request_begin(&worker->room, length);
+    reader_process(workers, &worker->room, length, &worker->answered);
+    request_end(&worker->room);
     /* Whatever it was: workers that starve must notice it also where nobody reads or writes. */
     placement_see(workers->placement, worker->number, request_pid(&worker->room),
                   request_closes(&worker->room));

@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/killpoint.h"
 #include "channel/door.h"
 #include "store/handle.h"
 
@@ -25,22 +26,43 @@
 /* So much is copied behind the reply's header: the kernel takes longer to find a piece's page. */
 #define SMALL ((size_t)1024)
 
+/* The message that this thread works on, if it outlives the process. */
+static _Thread_local struct {
+    const struct request_room *room;
+    size_t length;
+} working;
+
 _Static_assert(sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in) == REQUEST_HEAD,
                "the headers of a WRITE");
 
-int request_room_init(struct request_room *room, size_t payload_max)
+int request_room_init(struct request_room *room, size_t payload_max, struct ledger *ledger,
+                      unsigned number)
 {
     size_t bytes = PAGE + payload_max;
-    uint8_t *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *map = ledger ? ledger_room(ledger, number) : NULL;
+    struct journal *journal = map ? ledger_journal(ledger, number) : NULL;
 
+    if (!map)
+        map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)
         return -errno;
     *room = (struct request_room){
         .body = map + PAGE,
         .message = map + PAGE - REQUEST_HEAD,
         .payload_max = payload_max,
+        .ledger = ledger,
+        .journal = journal,
     };
     return 0;
+}
+
+size_t request_lend(struct request_room *room, const void *message, struct journal *journal)
+{
+    size_t length = ((const struct fuse_in_header *)message)->len;
+
+    room->journal = journal;
+    memcpy(room->message, message, length);
+    return length;
 }
 
 static void expect_nothing(struct request_room *room)
@@ -66,7 +88,8 @@ void request_room_free(struct request_room *room)
     if (!room->body)
         return;
     expect_nothing(room);
-    munmap(room->body - PAGE, PAGE + room->payload_max);
+    if (!room->journal) /* else it is the ledger's */
+        munmap(room->body - PAGE, PAGE + room->payload_max);
     room->body = NULL;
 }
 
@@ -93,6 +116,11 @@ static int lay_out(struct request_room *room, struct iovec *iov)
     return n;
 }
 
+static struct fuse_in_header *header(const struct request_room *room)
+{
+    return (struct fuse_in_header *)room->message;
+}
+
 ssize_t request_receive(struct request_room *room, int fd, enum request_kind kind)
 {
     struct iovec iov[SPARES_MAX + 2] = {{room->message, REQUEST_HEAD}};
@@ -103,7 +131,44 @@ ssize_t request_receive(struct request_room *room, int fd, enum request_kind kin
         length = readv(fd, iov, n);
     else /* the body follows the headers */
         length = read(fd, room->message, REQUEST_HEAD + room->payload_max);
-    return length < 0 ? -errno : length;
+    if (length < 0)
+        return -errno;
+    KILL_POINT(KILL_TAKEN);
+    return length;
+}
+
+void request_begin(struct request_room *room, size_t length)
+{
+    if (!room->journal)
+        return;
+    working.room = room;
+    working.length = length;
+    journal_begin(room->journal, header(room)->unique);
+}
+
+struct journal *request_keep(int *error)
+{
+    int rc;
+
+    *error = 0;
+    if (!working.room)
+        return NULL;
+    rc = ledger_keep_call(working.room->ledger, working.room->message, working.length);
+    /* No ioctl of ours has an argument of such a length. */
+    if (rc < 0)
+        *error = rc == -EMSGSIZE ? ENOTTY : ENOMEM;
+    return ledger_last_call();
+}
+
+/* From here on the message is not under way any more: it is answered, or kept elsewhere. */
+void request_end(struct request_room *room)
+{
+    if (!room->journal)
+        return;
+    working.room = NULL;
+    journal_end();
+    KILL_POINT(KILL_ANSWERED);
+    ((volatile struct fuse_in_header *)header(room))->unique = 0;
 }
 
 /* Puts the part of the payload that lies in spares where the kernel would have put it. */
@@ -124,11 +189,6 @@ static void gather(struct request_room *room, size_t payload)
 }
 
 /* --- replies ----------------------------------------------------------------------------------- */
-
-static const struct fuse_in_header *header(const struct request_room *room)
-{
-    return (const struct fuse_in_header *)room->message;
-}
 
 /* Of a reply with so many bytes behind it. */
 static struct fuse_out_header out_header(const struct request_room *room, size_t bytes, int error)
@@ -238,6 +298,7 @@ static void answer_read(struct request_room *room, int fd, enum request_kind kin
         reply_error(room, fd, rc);
         return;
     }
+    KILL_POINT(KILL_UNANSWERED);
     if (plan.bytes <= SMALL)
         reply_small(room, fd, &plan);
     else
@@ -269,6 +330,7 @@ static void answer_write(struct request_room *room, int fd, enum request_kind ki
         done = handle_write(handle, src, payload, in->offset > 0, spares);
     else
         done = store_write_from(store, at, src, payload, spares, 0);
+    KILL_POINT(KILL_UNANSWERED);
     if (done < 0)
         reply_error(room, fd, (int)done);
     else
@@ -284,17 +346,20 @@ bool request_answer(struct request_room *room, int fd, enum request_kind kind, s
 {
     const struct fuse_in_header *in = header(room);
     size_t payload = length > REQUEST_HEAD ? length - REQUEST_HEAD : 0;
+    struct handle *handle;
     uint64_t fh;
 
     if (kind == REQUEST_FOREIGN)
         return false;
-    memcpy(&fh, room->message + sizeof(*in), sizeof(fh)); /* the first field of both */
-    if (in->opcode == FUSE_READ && handle_of(fh)) {
-        answer_read(room, fd, kind, handle_of(fh));
-        return true;
-    }
-    if (in->opcode == FUSE_WRITE && handle_of(fh)) {
-        answer_write(room, fd, kind, handle_of(fh), payload);
+    if (in->opcode == FUSE_READ || in->opcode == FUSE_WRITE) {
+        memcpy(&fh, room->message + sizeof(*in), sizeof(fh)); /* the first field of both */
+        handle = ledger_handle(room->ledger, fh);
+        if (!handle)
+            reply_error(room, fd, -EBADF);
+        else if (in->opcode == FUSE_READ)
+            answer_read(room, fd, kind, handle);
+        else
+            answer_write(room, fd, kind, handle, payload);
         return true;
     }
     gather(room, payload);
@@ -307,6 +372,11 @@ void request_refuse(const struct request_room *room, int fd, size_t length, int 
     if (length >= sizeof(struct fuse_in_header) && header(room)->unique &&
         door_is_answered(room->message))
         reply_error(room, fd, error);
+}
+
+bool request_is_greeting(const struct request_room *room)
+{
+    return header(room)->opcode == CUSE_INIT || header(room)->opcode == FUSE_INIT;
 }
 
 uint32_t request_opcode(const struct request_room *room)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "channel/ledger.h"
 #include "store/store.h"
 
 /* FOREIGN: everything goes to libfuse. NODE: position by handle, offsets ignored. FILE: offsets. */
@@ -18,6 +19,8 @@ struct request_room {
     uint8_t *message;   /* body - REQUEST_HEAD */
     uint8_t *body;      /* page aligned, payload_max bytes */
     size_t payload_max; /* bytes */
+    struct ledger *ledger;  /* of the channel's open files */
+    struct journal *journal; /* of the message, where it outlives this process; else NULL */
     struct store *expect; /* held; whose next write is expected, or NULL */
     struct spares spares; /* quanta laid out for it */
     size_t expect_bytes;  /* how long that write is expected to be */
@@ -25,7 +28,11 @@ struct request_room {
 };
 #define REQUEST_HEAD 80u /* fuse_in_header + fuse_write_in */
 
-int request_room_init(struct request_room *room, size_t payload_max);
+/* `number`: of the reader, where its messages are to outlive it. */
+int request_room_init(struct request_room *room, size_t payload_max, struct ledger *ledger,
+                      unsigned number);
+/* Puts a message into the room that is kept elsewhere, with its journal: its length. */
+size_t request_lend(struct request_room *room, const void *message, struct journal *journal);
 void request_room_free(struct request_room *room);
 
 /* Receives one message: its length, or -errno. 0: the peer closed. */
@@ -33,6 +40,13 @@ ssize_t request_receive(struct request_room *room, int fd, enum request_kind kin
 /* Of a message that the door let in (door.c): answers it in C: true. False: it is libfuse's, and lies
  * whole in room->message. */
 bool request_answer(struct request_room *room, int fd, enum request_kind kind, size_t length);
+/* Between these the message of the room is worked on by the calling thread. */
+void request_begin(struct request_room *room, size_t length);
+void request_end(struct request_room *room);
+/* The calling thread's message will be worked on by another: NULL, or where it outlives the process
+ * till then the journal of its slot. `error`: 0, or why that cannot be. */
+struct journal *request_keep(int *error);
+bool request_is_greeting(const struct request_room *room);
 /* Answers a message of `length` bytes with an error, if that can be done and is waited for. */
 void request_refuse(const struct request_room *room, int fd, size_t length, int error);
 uint32_t request_opcode(const struct request_room *room);

@@ -55,7 +55,9 @@ int roster_start(struct roster *roster, struct workers *workers, size_t payload_
     if (!worker)
         return -ENOMEM;
     *worker = (struct worker){.workers = workers, .number = (unsigned)rc};
-    rc = payload_max ? request_room_init(&worker->room, payload_max) : 0;
+    rc = payload_max ? request_room_init(&worker->room, payload_max, workers->ledger,
+                                         worker->number)
+                     : 0;
     if (rc < 0)
         goto free_worker;
     rc = thread_start(&worker->thread, main, worker);

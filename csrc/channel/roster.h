@@ -34,6 +34,7 @@ struct roster {
 struct workers {
     struct upcalls *upcalls;
     struct fuse_session *session;
+    struct ledger *ledger;
     int fd;
     enum request_kind kind; /* which requests are answered in C */
     size_t payload_max;     /* largest WRITE, bytes */
@@ -53,6 +54,7 @@ struct workers {
     _Atomic unsigned reading; /* threads that take requests */
     unsigned starting; /* threads made for calls that wait, and not there yet */
     bool ended, watching;
+    bool resuming; /* what a worker process before had taken is seen to; no thread runs yet */
 };
 
 /* Starts a thread with the lowest free number: 0, or -errno. `payload_max`: 0: it receives nothing. */

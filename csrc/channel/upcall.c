@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "base/killpoint.h"
 #include "store/handle.h"
 
 struct pending {
@@ -18,6 +19,7 @@ struct pending {
     fuse_req_t req;   /* NULL: nobody waits for an answer */
     struct upcalls *upcalls; /* counts the call; NULL with req */
     void *kept;       /* our copy of the data */
+    struct journal *journal; /* NULL: nobody keeps books of it */
     struct fuse_file_info fi;
     call_open_hook *hook;
     call_done_hook *done;
@@ -40,6 +42,9 @@ static void pending_free(struct pending *pending)
 {
     struct upcalls *upcalls = pending->upcalls;
 
+    KILL_POINT(KILL_ANSWERED);
+    if (pending->journal)
+        ledger_drop_call(upcalls->ledger, pending->journal);
     free(pending->kept);
     free(pending);
     if (upcalls)
@@ -127,11 +132,30 @@ void call_expect_interrupt(struct call *call)
     fuse_req_interrupt_func(pending_of(call)->req, interrupted, (void *)(uintptr_t)call->id);
 }
 
+void call_keep_journal(struct call *call, struct journal *journal)
+{
+    pending_of(call)->journal = journal;
+}
+
+/* An open file that the worker before has made already is what its OPEN is answered with. */
+static void begin(struct call *call, struct journal *journal)
+{
+    bool is_known = ledger_begin_call(journal);
+
+    if (is_known && call->kind == CALL_OPEN && journal->opened)
+        call->open = journal->file;
+}
+
 void call_run(const struct upcalls *upcalls, struct call *call)
 {
+    struct journal *journal = pending_of(call)->journal;
     bool bare = !pending_of(call)->req;
 
+    if (journal)
+        begin(call, journal);
     python_call(upcalls->owner, call);
+    if (journal)
+        journal_end();
     if (bare)
         pending_free(pending_of(call));
 }
@@ -164,23 +188,34 @@ int call_reply_error(struct call *call, int error)
     struct pending *pending = pending_of(call);
 
     /* The open file ends here, whatever Python made of it. */
-    if (call->kind == CALL_RELEASE)
-        handle_free(handle_of(pending->fi.fh));
+    if (call->kind == CALL_RELEASE && pending->upcalls->ledger)
+        ledger_close(pending->upcalls->ledger, pending->fi.fh);
+    KILL_POINT(KILL_UNANSWERED);
     if (pending->done)
         return answered(call, pending->done(call, error));
     return answered(call, fuse_reply_err(pending->req, error));
 }
 
-int call_reply_open(struct call *call, uint64_t number, struct handle *handle)
+uint64_t call_take_handle(struct call *call, struct handle *handle)
+{
+    return ledger_open(pending_of(call)->upcalls->ledger, handle, call);
+}
+
+int call_reply_open(struct call *call, uint64_t number)
 {
     struct pending *pending = pending_of(call);
     struct fuse_file_info fi = pending->fi;
+    struct ledger *ledger = pending->upcalls->ledger;
     int rc;
 
-    fi.fh = handle ? (uintptr_t)handle : number << 1 | 1;
+    fi.fh = ledger ? number : number << 1 | 1;
     if (pending->hook)
         pending->hook(call, &fi);
+    KILL_POINT(KILL_UNANSWERED);
     rc = fuse_reply_open(pending->req, &fi);
+    /* A second answer is ENOENT too. */
+    if (rc < 0 && ledger && !call->open)
+        ledger_disown(ledger, number);
     pending_free(pending);
     return rc;
 }

@@ -7,11 +7,13 @@
 
 #include <stdatomic.h>
 
+#include "channel/ledger.h"
 #include "scullv.h"
 
 /* Whose calls they are. What is the session's userdata begins with it. */
 struct upcalls {
     void *owner;                /* for python_call */
+    struct ledger *ledger;      /* of open files that have handles; NULL: none has */
     _Atomic unsigned under_way; /* made, and not answered to the end */
 };
 
@@ -25,6 +27,8 @@ void call_expect_interrupt(struct call *call);
 void call_run(const struct upcalls *upcalls, struct call *call);
 /* For queue.c, when the call has to wait: `data` is copied. False: no memory. */
 bool call_keep_data(struct call *call);
+/* The call is run by what this journal says, whose slot (ledger.h) ends with the call. NULL: none. */
+void call_keep_journal(struct call *call, struct journal *journal);
 /* For calls without a request (HANGUP, CROWDED), which end with call_run. */
 struct call *call_new_bare(enum call_kind kind);
 /* Ends a call that Python never saw, without an answer. */

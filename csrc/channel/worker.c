@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/killpoint.h"
 #include "base/lock.h"
 #include "channel/reader.h"
 
@@ -68,21 +69,28 @@ static void run_here(struct workers *workers, struct call *call)
     }
 }
 
-/* With the lock held: the call waits. False: it cannot. */
-static bool wait_in_queue(struct workers *workers, struct call *call)
+/* With the lock held: the call waits: 0, or the errno for its client. */
+static int wait_in_queue(struct workers *workers, struct call *call)
 {
+    int error;
+
+    call_keep_journal(call, request_keep(&error));
+    if (error)
+        return error;
     if (!queue_add(&workers->queue, call))
-        return false;
+        return ENOMEM;
+    KILL_POINT(KILL_QUEUED);
     if (!is_foreign(workers))
         pthread_cond_broadcast(&workers->queue.changed);
     else if (!workers->watching)
         workers->watching = start_worker(workers, WATCHER) == 0;
-    return true;
+    return 0;
 }
 
 void workers_run(struct workers *workers, struct call *call)
 {
-    bool here, queued = false;
+    bool here;
+    int error = 0;
 
     if (workers->pumped) {
         call_run(workers->upcalls, call);
@@ -94,20 +102,22 @@ void workers_run(struct workers *workers, struct call *call)
         if (here)
             queue_begin(&workers->queue);
         else
-            queued = wait_in_queue(workers, call);
+            error = wait_in_queue(workers, call);
     }
     if (here)
         run_here(workers, call);
-    else if (!queued)
-        call_reply_error(call, ENOMEM);
+    else if (error)
+        call_reply_error(call, error);
 }
 
 void workers_tell(struct workers *workers, struct call *call)
 {
     if (!is_foreign(workers)) {
         LOCKED(&workers->queue.lock);
-        if (wait_in_queue(workers, call))
+        if (queue_add(&workers->queue, call)) {
+            pthread_cond_broadcast(&workers->queue.changed);
             return;
+        }
     }
     call_run(workers->upcalls, call);
 }
@@ -368,15 +378,45 @@ static int start_all(struct workers *workers, unsigned threads)
     return rc;
 }
 
+/* A message that a worker process before had taken: it is run again, by what its journal says. */
+static void resume(void *arg, const void *message, struct journal *journal)
+{
+    struct workers *workers = arg;
+    _Atomic uint64_t answered = 0;
+    size_t length = request_lend(&workers->room, message, journal);
+
+    request_begin(&workers->room, length);
+    reader_process(workers, &workers->room, length, &answered);
+    request_end(&workers->room);
+    workers->room.journal = NULL;
+}
+
+/* Before there are threads: calls are left to those. */
+static int resume_all(struct workers *workers)
+{
+    int rc;
+
+    if (!workers->ledger || !ledger_outlives(workers->ledger))
+        return 0;
+    rc = request_room_init(&workers->room, workers->payload_max, NULL, 0);
+    if (rc < 0)
+        return rc;
+    workers->room.ledger = workers->ledger;
+    ledger_each(workers->ledger, resume, workers);
+    return 0;
+}
+
 int workers_start(struct workers *workers, unsigned threads)
 {
     int rc;
 
     workers->tell = workers_tell;
     if (workers->pumped)
-        return request_room_init(&workers->room, workers->payload_max);
+        return request_room_init(&workers->room, workers->payload_max, NULL, 0);
     roster_prepare();
-    rc = start_all(workers, is_foreign(workers) ? 2 : threads);
+    rc = resume_all(workers);
+    if (rc == 0)
+        rc = start_all(workers, is_foreign(workers) ? 2 : threads);
     if (rc < 0) {
         workers_stop(workers, UINT32_MAX);
         workers_free(workers);

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "recover/cell.h"
 #include "store/store.h"
 
 /* The kernel cuts one system call into requests; `continues` tells those after the first, for
@@ -18,8 +19,8 @@ ssize_t handle_write(struct handle *handle, const struct iovec *src, size_t len,
                      struct spares *spares);
 uint64_t handle_position(struct handle *handle);
 struct store *handle_store(const struct handle *handle); /* borrowed */
-/* What open replies carry as `fh`: a handle's address, or a number of Python's (odd): NULL. */
-struct handle *handle_of(uint64_t fh);
+/* The position is in this cell from here on, with what it has there; `number`: of the open file. */
+void handle_keep_position(struct handle *handle, struct cell *position, uint64_t number);
 unsigned handle_flags(const struct handle *handle);      /* STORE_LDD3 or 0 */
 
 #endif

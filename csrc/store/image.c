@@ -213,6 +213,14 @@ const uint8_t *image_map(const struct image *image, uint64_t pos, size_t len)
     return image->map && at < MAPPED && len <= MAPPED - at ? image->map + at : NULL;
 }
 
+bool image_populate(const void *at, size_t len)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
+    uintptr_t first = (uintptr_t)at & ~page, end = ((uintptr_t)at + len + page) & ~page;
+
+    return madvise((void *)first, end - first, MADV_POPULATE_READ) == 0;
+}
+
 /* With the lock held. */
 static void forget_data(struct image *image)
 {

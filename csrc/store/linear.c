@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/lock.h"
+#include "recover/journal.h"
 #include "scullv.h"
 #include "store/image.h"
 #include "store/plan.h"
@@ -54,6 +55,18 @@ static bool plan_spans(struct image *image, uint64_t pos, size_t len, struct rea
     return true;
 }
 
+/* What the kernel copies for a process that is killed meanwhile has to be in its page tables: it takes
+ * no fault then, and the client would get EIO (mm/gup.c: __get_user_pages). */
+static bool is_safe(const struct read_plan *plan)
+{
+    if (!journal_current())
+        return true;
+    for (unsigned i = 0; i < plan->spans; i++)
+        if (!image_populate(plan->iov[i].iov_base, plan->iov[i].iov_len))
+            return false;
+    return true;
+}
+
 static int linear_plan_read(struct store *store, uint64_t pos, size_t len, unsigned flags,
                             struct read_plan *plan)
 {
@@ -73,7 +86,7 @@ static int linear_plan_read(struct store *store, uint64_t pos, size_t len, unsig
     plan->end = end_read;
     len = readable(store, &range, pos, len, flags);
     if (len == 0 || (len > COPY_MOST && image_map(store->image, pos, len) &&
-                     plan_spans(store->image, pos, len, plan)))
+                     plan_spans(store->image, pos, len, plan) && is_safe(plan)))
         return 0;
     store_end_read(plan);
     return -E2BIG;
@@ -110,9 +123,12 @@ static ssize_t linear_write(struct store *store, uint64_t pos, const struct iove
 {
     uint64_t fixed = image_fixed(store->image);
     struct range range;
+    int64_t before;
     ssize_t n;
 
     (void)spares; /* there are none: it does not adopt */
+    if (journal_replays(&before))
+        return before;
     if (fixed && pos >= fixed)
         return -ENOSPC;
     if (fixed && len > fixed - pos)
@@ -126,6 +142,7 @@ static ssize_t linear_write(struct store *store, uint64_t pos, const struct iove
                        (pos + (uint64_t)n - 1) / range.quantum);
         changed(store);
     }
+    journal_applied(n);
     range_unlock(store, &range);
     return n;
 }
@@ -152,10 +169,13 @@ static int linear_punch(struct store *store, uint64_t from, uint64_t end)
 {
     struct image_state state;
     uint64_t quantum;
+    int64_t before;
     int err = 0;
 
     if (from >= end)
         return 0;
+    if (journal_replays(&before))
+        return (int)before;
     range_lock_all(store);
     quantum = atomic_load(&store->quantum);
     image_state(store->image, &state);
@@ -169,6 +189,7 @@ static int linear_punch(struct store *store, uint64_t from, uint64_t end)
     if (from < end)
         err = punch_locked(store, quantum, from, end);
     changed(store);
+    journal_applied(err);
     range_unlock_all(store);
     return err;
 }
@@ -187,8 +208,11 @@ static int linear_resize(struct store *store, uint64_t size)
 {
     struct image_state state;
     uint64_t quantum;
+    int64_t before;
     int err;
 
+    if (journal_replays(&before))
+        return (int)before;
     range_lock_all(store);
     quantum = atomic_load(&store->quantum);
     image_state(store->image, &state);
@@ -203,6 +227,7 @@ static int linear_resize(struct store *store, uint64_t size)
             cut(store, quantum, size, keeps);
         changed(store);
     }
+    journal_applied(err);
     range_unlock_all(store);
     return err;
 }
@@ -211,8 +236,11 @@ static int linear_allocate(struct store *store, uint64_t offset, uint64_t length
 {
     uint64_t fixed = image_fixed(store->image);
     struct range range;
+    int64_t before;
     int err;
 
+    if (journal_replays(&before))
+        return (int)before;
     if (fixed && (offset > fixed || length > fixed - offset))
         return -ENOSPC;
     range = range_lock(store, offset, offset + length, true);
@@ -220,6 +248,7 @@ static int linear_allocate(struct store *store, uint64_t offset, uint64_t length
     if (err == 0)
         presence_keep(store, range.first, range.last);
     changed(store);
+    journal_applied(err);
     range_unlock(store, &range);
     return err;
 }
@@ -227,19 +256,22 @@ static int linear_allocate(struct store *store, uint64_t offset, uint64_t length
 /* A device that is mapped memory keeps its bytes, as the book's ioremap. */
 static int linear_trim(struct store *store, uint64_t quantum, uint32_t qset)
 {
+    int64_t before;
     int err = 0;
 
+    if (journal_replays(&before))
+        return (int)before;
     range_lock_all(store);
     if (!image_fixed(store->image))
         err = image_resize(store->image, 0);
     if (err == 0) {
         presence_forget(store, 0, UINT64_MAX);
         LOCKED(&store->lock);
-        atomic_store(&store->quantum, quantum);
-        store->qset = qset;
+        store_set_geometry(store, quantum, qset);
         store->cuts++;
         store->changes++;
     }
+    journal_applied(err);
     range_unlock_all(store);
     return err;
 }

@@ -81,6 +81,25 @@ void store_free(struct store *store)
         store_drop(store);
 }
 
+void store_set_geometry(struct store *store, uint64_t quantum, uint32_t qset)
+{
+    atomic_store(&store->quantum, quantum);
+    store->qset = qset;
+    if (store->kept)
+        atomic_store(&store->kept->geometry, quantum << 32 | qset);
+}
+
+void store_keep(struct store *store, struct state *state, uint32_t device)
+{
+    LOCKED(&store->lock);
+    uint64_t geometry;
+
+    store->kept = &state->device[device];
+    geometry = atomic_load(&store->kept->geometry);
+    if (geometry)
+        store_set_geometry(store, geometry >> 32, (uint32_t)geometry);
+}
+
 /* By the clock that files' times are taken from: a tick is fine enough. It costs no system call, but
  * in user-mode-linux; so it is for those stores only whose files somebody can see. */
 void store_touch(struct store *store)

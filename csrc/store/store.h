@@ -68,10 +68,6 @@ bool store_adopts(struct store *store, uint64_t pos, size_t len);
 ssize_t store_write_from(struct store *store, uint64_t pos, const struct iovec *src, size_t len,
                          struct spares *spares, unsigned flags);
 
-/* The file that is the store, for whoever may do I/O on it without asking (the kernel, for the file
- * view); borrowed. -1: there is none. */
-int store_file(const struct store *store);
-
 /* Whoever caches the store's bytes elsewhere (the file view's page cache) is told before and after
  * a change that did not come through it. One watcher a store; set before requests flow. */
 struct store_watch {

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/refs.h"
+#include "recover/state.h"
 #include "scullv.h"
 #include "store/backing.h"
 #include "store/index.h"
@@ -24,6 +25,7 @@ struct store {
     /* Changed under `lock`. The quantum is also read without it, as a hint. */
     _Atomic uint64_t quantum; /* bytes */
     uint32_t qset;
+    struct state_device *kept; /* where the geometry outlives this process; NULL: nowhere */
     uint64_t cuts;  /* how often the store became shorter (trim, resize) */
     uint64_t changes, changed_ns; /* as in struct store_info */
 
@@ -42,6 +44,8 @@ struct store *store_make(const struct backing *backing, struct budget *budget, u
                          uint32_t qset);
 /* Of one that store_make returned, where making the rest failed. */
 void store_discard(struct store *store);
+/* With the lock held: puts the geometry in force. */
+void store_set_geometry(struct store *store, uint64_t quantum, uint32_t qset);
 /* With the lock held: the store is changed now. */
 void store_touch(struct store *store);
 

@@ -241,10 +241,11 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+    const struct upcalls *upcalls = fuse_req_userdata(req);
     struct view_file *file = view_find(view_of(req), ino);
     struct call *call = view_call(req, CALL_RELEASE, ino, fi);
 
-    if (file)
+    if (file && ledger_handle(upcalls->ledger, fi->fh))
         atomic_fetch_sub(&file->opens, 1);
     if (call)
         channel_submit(call);

@@ -48,9 +48,9 @@ static struct drop what_changed(struct view_file *file, uint64_t offset, uint64_
 
     store_get_info(file->store, &info);
     if (atomic_exchange(&file->cuts, info.cuts) != info.cuts)
-        drop.look = file->path;
+        drop.look = file->name;
     if (atomic_exchange(&file->size, info.size) != info.size)
-        drop.look = file->path;
+        drop.look = file->name;
     return drop;
 }
 

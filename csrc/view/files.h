@@ -20,7 +20,6 @@ struct view_file {
     char *name;
     struct store *store; /* held */
     struct store_watch watch;
-    char *path;             /* NULL: mounted nowhere */
     int32_t backing_id;     /* the kernel's, of the file that it does I/O on itself; 0: it asks us */
     atomic_uint opens;      /* open files that the kernel has; a mapping keeps its file open */
     atomic_bool missed;     /* the kernel was not told of a change: a call held what it needed */
@@ -46,7 +45,9 @@ struct fileview {
     unsigned kernel_minor; /* set by INIT: of its protocol */
     bool mmap_direct;     /* set by INIT: direct I/O and shared mappings go together */
     bool passthrough;     /* wanted; after INIT: the kernel knows it */
-    atomic_uint passed;   /* files that have a backing_id */
+    pthread_mutex_t settling;
+    pthread_cond_t is_settled;
+    bool settled; /* settling; the backing_ids are what they will be */
 };
 
 struct fileview *view_of(fuse_req_t req);

@@ -23,6 +23,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "channel/channel.h"
 #include "memory/budget.h"
 #include "view/fileops.h"
@@ -54,17 +55,52 @@ static void forget_stores(struct fileview *view)
     invalidate_stop(&view->invalidator);
 }
 
+/* Files that were opened while another worker was there. */
+static void count_opens(struct fileview *view, struct ledger *ledger)
+{
+    struct open_file found;
+    uint32_t entry = 0;
+
+    while (ledger_next_open(ledger, &entry, &found)) {
+        struct view_file *file = view_find(view, found.node);
+
+        if (file)
+            atomic_fetch_add(&file->opens, 1);
+    }
+}
+
+/* What that worker changed last the kernel may not have been told. */
+static void drop_pages(struct fileview *view)
+{
+    for (uint32_t i = 0; i < view->n_files; i++)
+        view_store_changes(&view->files[i], 0, UINT64_MAX);
+}
+
 void fileview_forget(struct channel *channel)
 {
+    fileview_settle(channel, NULL);
     channel_end_placement(channel);
     forget_stores(channel_arg(channel));
 }
 
-uint32_t fileview_passed(struct channel *channel)
+bool fileview_can_pass(struct channel *channel)
 {
     const struct fileview *view = channel_arg(channel);
 
-    return atomic_load(&view->passed);
+    return view->passthrough;
+}
+
+void fileview_settle(struct channel *channel, const int32_t *passed)
+{
+    struct fileview *view = channel_arg(channel);
+
+    if (passed)
+        drop_pages(view);
+    for (uint32_t i = 0; passed && i < view->n_files; i++)
+        view->files[i].backing_id = passed[i];
+    LOCKED(&view->settling);
+    view->settled = true;
+    pthread_cond_broadcast(&view->is_settled);
 }
 
 /* --- life ---------------------------------------------------------------------------------------- */
@@ -78,12 +114,13 @@ static void view_free(struct fileview *view)
 
         store_drop(file->store);
         free(file->name);
-        free(file->path);
         pthread_mutex_destroy(&file->lock);
     }
     if (view->invalidates)
         invalidate_free(&view->invalidator);
     budget_free(view->budget);
+    pthread_cond_destroy(&view->is_settled);
+    pthread_mutex_destroy(&view->settling);
     free(view->files);
     free(view->text_name);
     free(view);
@@ -98,18 +135,13 @@ static void view_ended(void *arg)
     view_free(view);
 }
 
-static bool add_file(struct fileview *view, const struct fileview_file *from,
-                     const char *directory)
+static bool add_file(struct fileview *view, const struct fileview_file *from)
 {
     struct view_file *file = &view->files[view->n_files];
 
     file->name = strdup(from->name);
     if (!file->name)
         return false;
-    if (directory && asprintf(&file->path, "%s/%s", directory, from->name) < 0) {
-        free(file->name);
-        return false;
-    }
     file->view = view;
     file->ino = VIEW_FIRST + view->n_files;
     file->store = store_hold(from->store);
@@ -126,6 +158,8 @@ static struct fileview *view_new(const struct fileview_setup *setup)
 
     if (!view)
         return NULL;
+    pthread_mutex_init(&view->settling, NULL);
+    pthread_cond_init(&view->is_settled, NULL);
     view->budget = budget_hold(setup->budget);
     view->uid = setup->uid;
     view->gid = setup->gid;
@@ -136,7 +170,7 @@ static struct fileview *view_new(const struct fileview_setup *setup)
     if (!view->files)
         goto fail;
     for (uint32_t i = 0; i < setup->n_files; i++)
-        if (!add_file(view, &setup->files[i], setup->directory))
+        if (!add_file(view, &setup->files[i]))
             goto fail;
     if (setup->text_name && !(view->text_name = strdup(setup->text_name)))
         goto fail;
@@ -162,33 +196,45 @@ static struct fuse_session *new_session(int fd, struct channel *channel)
 }
 
 /* -errno; on failure the session is destroyed, and fd with it. */
-static int start(struct fileview *view, int fd, const struct channel_options *options, void *owner)
+static int start(struct fileview *view, int fd, const struct fileview_setup *setup,
+                 const struct channel_options *options, void *owner)
 {
+    struct ledger *ledger = setup->ledger;
     int rc = -ENOMEM;
 
     view->session = new_session(fd, view->channel);
     if (!view->session) {
         close(fd);
+        ledger_free(ledger);
+        if (setup->looker >= 0)
+            close(setup->looker);
         return rc;
     }
-    rc = invalidate_start(&view->invalidator, view->session);
-    if (rc < 0)
+    rc = invalidate_start(&view->invalidator, view->session, setup->looker);
+    if (rc < 0) {
+        ledger_free(ledger);
         goto destroy;
+    }
     view->invalidates = true;
-    watch_stores(view);
+    count_opens(view, ledger);
     rc = channel_start(view->channel, &(struct channel_setup){
                                           .session = view->session,
                                           .fd = fd,
                                           .kind = REQUEST_FILE,
                                           .payload_max = VIEW_PAYLOAD_MAX,
+                                          .ledger = ledger,
                                           .options = options,
                                           .owner = owner,
                                           .ended = view_ended,
                                           .arg = view,
                                       });
-    if (rc == 0)
+    if (rc == 0) {
+        /* Not before: what is finished for a worker that died is finished before anybody is there to
+         * answer what telling the kernel asks for. No file is opened before fileview_settle. */
+        watch_stores(view);
         return 0;
-    forget_stores(view);
+    }
+    invalidate_stop(&view->invalidator);
 destroy:
     fuse_session_destroy(view->session);
     return rc;
@@ -203,12 +249,15 @@ struct channel *fileview_open(int fd, const struct fileview_setup *setup,
 
     if (!channel) {
         view_free(view);
+        ledger_free(setup->ledger);
+        if (setup->looker >= 0)
+            close(setup->looker);
         close(fd);
         errno = ENOMEM;
         return NULL;
     }
     view->channel = channel;
-    rc = start(view, fd, options, owner);
+    rc = start(view, fd, setup, options, owner);
     if (rc == 0)
         return channel;
     channel_discard(channel);

@@ -79,7 +79,9 @@ void view_opened(struct call *call, struct fuse_file_info *fi)
     fi->direct_io = !file || view->mmap_direct;
     if (!file)
         return;
-    atomic_fetch_add(&file->opens, 1);
+    passthrough_wait(view);
+    if (!call->open) /* else it was counted when this process began */
+        atomic_fetch_add(&file->opens, 1);
     opened = file;
 }
 
@@ -93,13 +95,12 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
         amend_init(view, iov, count);
     if (opened)
         amend_open(iov, count);
-    sent = writev(fd, iov, count);
-    if (greeting) {
-        int status = sent < 0 ? -errno : 0;
-
-        passthrough_register(view, fd);
-        channel_set_ready(view->channel, status);
-    }
+    if (channel_is_resumed(view->channel))
+        sent = (ssize_t)(iov[0].iov_len + iov[1].iov_len);
+    else
+        sent = writev(fd, iov, count);
+    if (greeting)
+        channel_set_ready(view->channel, sent < 0 && errno != ENOENT ? -errno : 0);
     return sent;
 }
 

@@ -14,12 +14,16 @@
 #include "view/invalidate.h"
 
 #include <limits.h>
-#include <sys/stat.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/lock.h"
 #include "base/thread.h"
 
 /* The kernel takes signed numbers; a length of 0 means to the end. */
+#define LOOK_NAME 256u /* bytes of a name, at most */
+
 static off_t as_offset(uint64_t number)
 {
     return number > LLONG_MAX ? LLONG_MAX : (off_t)number;
@@ -30,16 +34,39 @@ static off_t as_length(uint64_t offset, uint64_t length)
     return length > LLONG_MAX - (uint64_t)as_offset(offset) ? 0 : (off_t)length;
 }
 
+/* Has the name looked up, which tells the kernel the file's size. That is done by another process: who
+ * does it waits for an answer of ours, and if we were killed meanwhile would be neither answered nor gone
+ * (base/canary.c). */
+static void look(struct invalidator *invalidator, const char *name)
+{
+    struct {
+        uint64_t number;
+        char name[LOOK_NAME];
+    } question;
+    uint64_t answered;
+    size_t length = strlen(name);
+    LOCKED(&invalidator->looking);
+
+    if (length > sizeof(question.name))
+        return;
+    question.number = ++invalidator->looks;
+    memcpy(question.name, name, length);
+    if (send(invalidator->looker, &question, sizeof(question.number) + length, MSG_NOSIGNAL) < 0)
+        return;
+    do { /* to a question of a worker before us, perhaps */
+        if (recv(invalidator->looker, &answered, sizeof(answered), 0) != sizeof(answered))
+            return;
+    } while (answered != question.number);
+}
+
 /* Errors say that the kernel knows the file no more (ENOENT), or the whole view: all is well. */
 void invalidate_pages(struct invalidator *invalidator, const struct drop *drop)
 {
-    struct stat st;
-
     if (drop->length)
         fuse_lowlevel_notify_inval_inode(invalidator->session, drop->ino, as_offset(drop->offset),
                                          as_length(drop->offset, drop->length));
-    if (drop->look && lstat(drop->look, &st) < 0)
-        return; /* somebody unmounts just now */
+    if (drop->look && invalidator->looker >= 0)
+        look(invalidator, drop->look);
 }
 
 static void *invalidate_main(void *arg)
@@ -107,15 +134,20 @@ void invalidate_release(struct invalidator *invalidator, enum invalidate_hold wh
     invalidator->held[what]--;
 }
 
-int invalidate_start(struct invalidator *invalidator, struct fuse_session *session)
+int invalidate_start(struct invalidator *invalidator, struct fuse_session *session, int looker)
 {
     int rc;
 
-    *invalidator = (struct invalidator){.session = session};
+    *invalidator = (struct invalidator){.session = session, .looker = looker};
+    invalidator->looks = (uint64_t)getpid() << 32;
+    pthread_mutex_init(&invalidator->looking, NULL);
     pthread_mutex_init(&invalidator->lock, NULL);
     pthread_cond_init(&invalidator->changed, NULL);
     rc = thread_start(&invalidator->thread, invalidate_main, invalidator);
     if (rc) {
+        if (looker >= 0)
+            close(looker);
+        pthread_mutex_destroy(&invalidator->looking);
         pthread_cond_destroy(&invalidator->changed);
         pthread_mutex_destroy(&invalidator->lock);
     }
@@ -130,6 +162,9 @@ void invalidate_stop(struct invalidator *invalidator)
         pthread_cond_broadcast(&invalidator->changed);
     }
     pthread_join(invalidator->thread, NULL);
+    if (invalidator->looker >= 0)
+        close(invalidator->looker);
+    pthread_mutex_destroy(&invalidator->looking);
 }
 
 void invalidate_free(struct invalidator *invalidator)

@@ -11,11 +11,14 @@
 struct drop {
     fuse_ino_t ino;
     uint64_t offset, length; /* its pages of this range are stale */
-    const char *look;        /* its path, if its size has changed; or NULL */
+    const char *look;        /* its name, if its size has changed; or NULL */
 };
 
 struct invalidator {
     struct fuse_session *session;
+    int looker; /* a SEQPACKET socket to whoever looks names up (fileview.py); -1: nobody */
+    pthread_mutex_t looking;
+    uint64_t looks; /* looking; of the question that was asked last */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed; /* everything below */
@@ -32,7 +35,8 @@ enum invalidate_hold {
 };
 
 /* 0 or -errno. */
-int invalidate_start(struct invalidator *invalidator, struct fuse_session *session);
+/* `looker`: closed by invalidate_stop, and on failure. */
+int invalidate_start(struct invalidator *invalidator, struct fuse_session *session, int looker);
 /* Waits for a drop that is under way: the view's workers must still be at work. From here on none
  * is begun. */
 void invalidate_stop(struct invalidator *invalidator);

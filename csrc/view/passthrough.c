@@ -4,12 +4,16 @@
  *
  * The kernel wants the privilege to hand it files (CAP_SYS_ADMIN); who lacks it, and whose kernel
  * lacks this, is asked for every read and write as before. All opens of a file have to say the same, so
- * each is handed over once. Protocol 7.40; linux/fuse.h of Debian 12 is of 7.38. */
+ * each is handed over once, by who may, and no open is answered before. Protocol 7.40; linux/fuse.h of Debian 12 is of 7.38. */
 #include "view/passthrough.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
+
+#include "base/lock.h"
+#include "scullv.h"
 
 #define MINOR_PASSTHROUGH 40u
 #define INIT_PASSTHROUGH_HIGH (1u << (37 - 32)) /* of flags2 */
@@ -40,20 +44,19 @@ void passthrough_greet(struct fileview *view, struct fuse_init_out *out, size_t 
     *(uint32_t *)((char *)out + depth) = STACK_DEPTH; /* max_stack_depth */
 }
 
-void passthrough_register(struct fileview *view, int fd)
+int fileview_hand_over(int fd, int file)
 {
-    if (!view->passthrough)
-        return;
-    for (uint32_t i = 0; i < view->n_files; i++) {
-        struct view_file *file = &view->files[i];
-        struct backing_map map = {.fd = store_file(file->store)};
-        int id = map.fd < 0 ? -1 : ioctl(fd, BACKING_OPEN, &map);
+    struct backing_map map = {.fd = file};
+    int id = file < 0 ? 0 : ioctl(fd, BACKING_OPEN, &map);
 
-        if (id <= 0)
-            continue;
-        file->backing_id = id;
-        atomic_fetch_add(&view->passed, 1);
-    }
+    return id < 0 ? -errno : id;
+}
+
+void passthrough_wait(struct fileview *view)
+{
+    LOCKED(&view->settling);
+    while (!view->settled)
+        pthread_cond_wait(&view->is_settled, &view->settling);
 }
 
 void passthrough_open(const struct view_file *file, struct fuse_open_out *out)

@@ -8,8 +8,8 @@
 
 /* Asks for it, in a reply to INIT of `length` bytes behind its header that goes out next. */
 void passthrough_greet(struct fileview *view, struct fuse_init_out *out, size_t length);
-/* After that reply: hands the files over that can be. */
-void passthrough_register(struct fileview *view, int fd);
+/* Until it is known which files are handed over. */
+void passthrough_wait(struct fileview *view);
 /* Says so in a reply to an open. */
 void passthrough_open(const struct view_file *file, struct fuse_open_out *out);
 

@@ -38,6 +38,9 @@ class Asked:
     backing: str | None
     map: str | None
     view: str
+    recover: bool
+    user: str | None
+    no_drop: bool
     owner: int | None
     group: int | None
     mode: int
@@ -121,6 +124,18 @@ OPTIONS: tuple[click.Option, ...] = (
         help="Who reads and writes the files of --files: passthrough (the kernel by itself, with "
         "--backing memfd or FILE), direct (the server), auto (the kernel where it can).",
     ),
+    option(
+        "--recover",
+        is_flag=True,
+        help="When the process that serves dies, another takes its place, and no client notices; "
+        "with --backing memfd (implied) or FILE.",
+    ),
+    option(
+        "--user",
+        help="Whom the process that serves becomes, if root starts it: scullv if there is such a "
+        "user, else nobody.",
+    ),
+    option("--no-drop", is_flag=True, help="Let the process that serves keep its privileges."),
     option("--owner", type=Owner(), help="Owner of the nodes."),
     option("--group", type=Group(), help="Group of the nodes."),
     option("--mode", type=Mode(), default="0660", help="Permissions of the nodes, octal."),

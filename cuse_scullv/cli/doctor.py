@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from cuse_scullv._native import ffi, lib
-from cuse_scullv.capability import no_passthrough
+from cuse_scullv.capability import has_sys_admin, no_passthrough
 from cuse_scullv.cli._types import human_bytes
 from cuse_scullv.cuse.host import availability
 from cuse_scullv.memory import default_limit
@@ -61,7 +61,7 @@ def find_files() -> Finding:
 
 def find_passthrough() -> Finding:
     """Whether the kernel can do a view's I/O by itself."""
-    reason = no_passthrough()
+    reason = no_passthrough(has_sys_admin(os.getpid()))
     what = "the kernel can read and write files of --backing memfd or FILE by itself"
     return Finding("passthrough", reason is None, reason or what)
 

@@ -15,9 +15,10 @@ import sdnotify
 
 from cuse_scullv import cuse
 from cuse_scullv.background import Background, detach
-from cuse_scullv.backing import ANON, Backing
+from cuse_scullv.backing import ANON, MEMFD, Backing
 from cuse_scullv.cli._serve_options import OPTIONS, Asked
-from cuse_scullv.daemon import ServeError, Server, Settings, summary
+from cuse_scullv.daemon import ServeError, Settings, summary
+from cuse_scullv.keeper import Keeper
 from cuse_scullv.mount import LeftMountedError
 from cuse_scullv.params import Params
 from cuse_scullv.pidfile import PidFile
@@ -72,7 +73,7 @@ def build_settings(asked: Asked, params: Params) -> Settings:
         minor=asked.minor or 0,
         params=params,
         max_bytes=asked.max_bytes,
-        backing=Backing.of_map(asked.map) if asked.map else Backing.of(asked.backing or ANON),
+        backing=build_backing(asked),
         view=asked.view,
         owner=asked.owner,
         group=asked.group,
@@ -83,7 +84,16 @@ def build_settings(asked: Asked, params: Params) -> Settings:
         node=not asked.no_node,
         mem_node=asked.mem_node,
         files=asked.files,
+        recover=asked.recover,
+        user=asked.user,
+        drop=not asked.no_drop,
     )
+
+
+def build_backing(asked: Asked) -> Backing:
+    if asked.map is not None:
+        return Backing.of_map(asked.map)
+    return Backing.of(asked.backing or (MEMFD if asked.recover else ANON))
 
 
 def serve_as_asked(**options: Any) -> int:
@@ -154,33 +164,42 @@ def serve_until_told(
     with (
         Supervisor() as supervisor,
         registered(settings.places),
-        Server(settings, on_end=supervisor.wake) as server,
+        Keeper(settings) as keeper,
     ):
-        print(f"cuse-scullv: {summary(server)}", file=sys.stderr, flush=True)
+        print(
+            f"cuse-scullv: {summary(settings, keeper.devices[0].shared)}",
+            file=sys.stderr,
+            flush=True,
+        )
         notifier = sdnotify.SystemdNotifier()
         notifier.notify("READY=1")
+        if keeper.unseparated:
+            logging.getLogger(__name__).info(
+                "the process that serves has this one's privileges: %s", keeper.unseparated
+            )
         if background is not None:
+            keeper.let_go()
             background.ready()
         status = 0
         if cmd:
-            status = run(supervisor, server, cmd)
+            status = run(supervisor, keeper, cmd)
         else:
-            supervisor.wait(lambda: server.ended)
+            supervisor.wait(keeper.ended)
         notifier.notify("STOPPING=1")
-        if server.ended:
-            complain("a device was ended by the kernel", background)
+        if keeper.why:
+            complain(keeper.why, background)
             return ENDED
     return status
 
 
-def run(supervisor: Supervisor, server: Server, cmd: tuple[str, ...]) -> int:
+def run(supervisor: Supervisor, keeper: Keeper, cmd: tuple[str, ...]) -> int:
     """Runs `cmd` with the paths of the devices in its environment; its exit status."""
     environment = dict(os.environ)
-    environment["SCULLV_DEVICE"] = str(server.paths[0])
-    if server.settings.files is not None:
-        environment["SCULLV_FILES"] = str(server.settings.files)
+    environment["SCULLV_DEVICE"] = str(keeper.paths[0])
+    if keeper.settings.files is not None:
+        environment["SCULLV_FILES"] = str(keeper.settings.files)
     try:
-        return supervisor.run(cmd, environment, lambda: server.ended)
+        return supervisor.run(cmd, environment, keeper.ended)
     except OSError as error:
         status, message = cannot_run(cmd[0], error)
         print(f"cuse-scullv: {message}", file=sys.stderr)

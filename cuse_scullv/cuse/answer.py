@@ -11,6 +11,7 @@ import errno
 import inspect
 import itertools
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -225,7 +226,10 @@ class Answers:
             request.handler = "handle"
             try:
                 handle = self.device.handle(file)
-                file._number = int(ffi.cast("uintptr_t", handle))
+                file._number = lib.call_take_handle(request.call, handle)
+                if not file._number:
+                    lib.handle_free(handle)
+                    raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
             except BaseException as error:  # noqa: BLE001 - whatever it is, fail() answers
                 self.fail(request, error)
                 self.release_now(file)
@@ -235,7 +239,7 @@ class Answers:
         self.files[file._number] = file  # before the answer: the next request may be quick
         if self.pending.pop(request.id, None) is None:
             self._late(request)
-        elif lib.call_reply_open(request.call, file._number if not handle else 0, handle) == 0:
+        elif lib.call_reply_open(request.call, file._number) == 0:
             return
         # Nobody has the file: its client was answered already, or gave up.
         del self.files[file._number]

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from cuse_scullv._native import ffi, lib
+from cuse_scullv.state import Place, new_ledger
 
 from . import node as node_module
 from .device import DataPathDevice, Device
@@ -60,16 +61,20 @@ class Channel:
         fd: int | None = None,
         workers: Workers | None = None,
         on_end: Callable[[], None] | None = None,
+        *,
+        place: Place | None = None,
     ) -> None:
         """`fd`: in place of an open /dev/cuse, a SEQPACKET socket with a kernel or a
         `testing.FakeKernel` at its other end; it is the channel's from start() on. A socket
         makes no node. `on_end` is called, on some thread, when the channel ended by itself: it was
-        aborted through /sys/class/cuse/NAME/abort, or the other end was closed."""
+        aborted through /sys/class/cuse/NAME/abort, or the other end was closed. `place`: where a
+        keeper keeps what outlives this process; the node is the keeper's too."""
         self.device = device
         self.workers = workers or Workers()
         self._on_end = on_end
         self._fd = fd
-        self._has_node = fd is None or not stat.S_ISSOCK(os.fstat(fd).st_mode)
+        self._place = place
+        self._has_node = place is None and (fd is None or not stat.S_ISSOCK(os.fstat(fd).st_mode))
         self._node: Node | None = None
         self._session: Session | None = None
         self._channel: NativeChannel | None = None
@@ -145,12 +150,17 @@ class Channel:
 
     def _open(self, session: Session) -> None:
         device = self.device
+        ledger = ffi.NULL
+        if isinstance(device, DataPathDevice):
+            ledger = self._place.ledger() if self._place is not None else new_ledger()
+            session.restore(ledger)
         name = ffi.new("char[]", os.fsencode(device.name))
         setup = ffi.new("struct cuse_setup *")
         setup.name = name
         setup.major, setup.minor = device.major, device.minor
         setup.unrestricted = device.unrestricted
         setup.data_path = isinstance(device, DataPathDevice)
+        setup.ledger = ledger
         setup.pumped = session.on_loop
         fd, self._fd = self._fd, None  # C closes it, also where it fails
         assert fd is not None
@@ -215,12 +225,12 @@ class Channel:
         session.stop(grace)
         if self._pump is not None:
             self._pump.stop(grace)
-        threads_left = channel.close(grace, self._complain)
+        channel.close(grace, self._complain)
         if self._node is not None:
             self._node.remove()
             with _names_lock:
                 _names.discard(self.device.name)
-        session.finish(threads_left=threads_left)
+        session.finish()
 
     def _complain(self) -> None:
         logger.error("%s: a handler hangs; its thread is left behind", self.device.name)

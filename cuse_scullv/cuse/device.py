@@ -175,6 +175,10 @@ class DataPathDevice(Device):
         """The `struct handle *` that answers this open file's reads and writes. Asked once, after
         open(); the channel frees it after release."""
 
+    @abstractmethod
+    def reopen(self, file: File) -> Any:
+        """As open(), of a file that is open: a worker that has died had opened it."""
+
 
 def _oserror(code: int) -> OSError:
     return OSError(code, os.strerror(code))

@@ -38,14 +38,12 @@ class NativeChannel:
         """Until the kernel has begun. 0, or an errno: ETIMEDOUT, EEXIST, ENODEV."""
         return -lib.channel_wait_ready(self.pointer, int(seconds * 1000))
 
-    def close(self, grace: float, complain: Callable[[], None]) -> bool:
-        """Whether a thread is still in a call after `grace` seconds, and was left behind; then
-        `complain` was called."""
-        threads_left = lib.channel_close(self.pointer, int(grace * 1000)) == -errno.EBUSY
-        if threads_left:
+    def close(self, grace: float, complain: Callable[[], None]) -> None:
+        """If a thread is still in a call after `grace` seconds, it is left behind, and `complain`
+        is called."""
+        if lib.channel_close(self.pointer, int(grace * 1000)) == -errno.EBUSY:
             complain()
             _lost.append(self._owner)
-        return threads_left
 
 
 def warn_refused(logger: logging.Logger, of: object, call: Call) -> None:

@@ -38,7 +38,7 @@ from .pump import can_pump
 from .request import Request
 
 if TYPE_CHECKING:
-    from cuse_scullv._native import Call
+    from cuse_scullv._native import Call, CData
 
 Run: TypeAlias = Callable[..., None]
 """(request, finish, handler, *arguments): the handler's result goes to finish, or it fails."""
@@ -49,6 +49,9 @@ _FLAG_COMPAT, _FLAG_UNRESTRICTED = 1, 2  # FUSE_IOCTL_COMPAT, FUSE_IOCTL_UNRESTR
 
 class Session(Answers):
     """One device, from the start of its channel to the end."""
+
+    node = 0
+    """In a file view, whose open files these are; 0: all of the channel's."""
 
     def __init__(self, device: Device, callers: int, on_end: Callable[[], None]) -> None:
         """`callers`: threads that handlers with a deadline may take. `on_end`: the channel ended
@@ -174,16 +177,44 @@ class Session(Answers):
             return None
         return request
 
+    def restore(self, ledger: CData) -> None:
+        """Takes over the files that clients opened while a worker before this one was there. Before
+        the channel is opened."""
+        device = self.device
+        assert isinstance(device, DataPathDevice)
+        entry, found = ffi.new("uint32_t *"), ffi.new("struct open_file *")
+        while lib.ledger_next_open(ledger, entry, found):
+            if self.node not in (0, found.node):
+                continue
+            file = File(device, found.flags, self)
+            file._number = found.number
+            file.state = device.reopen(file)
+            lib.ledger_attach(ledger, found.number, device.handle(file))
+            self.files[file._number] = file
+
     def _on_open(self, call: Call) -> None:
+        if call.open in self.files:  # a worker before this one did all but answer, or even that
+            lib.call_reply_open(call, call.open)
+            return
         file = File(self.device, call.flags, self)
         request = self._begin(call, file, "open")
         if request is not None:
             self._run_open(request, self.finish_open, self._open, file)
 
+    def _file_of(self, call: Call) -> File | None:
+        """The open file of `call`; None: it has been refused, there is no such file."""
+        file = self.files.get(call.open)
+        if file is None:
+            lib.call_reply_error(call, errno.EBADF)
+        return file
+
     def _on_release(self, call: Call) -> None:
         number = call.open
         # The answer frees the file's handle, whatever it says: finish() must not do so again.
-        file = self.files.pop(number)
+        file = self.files.pop(number, None)
+        if file is None:  # as above, or it was never open
+            lib.call_reply_error(call, errno.EBADF)
+            return
         self._polls.set(number, 0)
         request = self._begin(call, file, "release")
         if request is None:
@@ -192,7 +223,9 @@ class Session(Answers):
             self._run_release(request, self.finish_release, self._release, file)
 
     def _on_read(self, call: Call) -> None:
-        file = self.files[call.open]
+        file = self._file_of(call)
+        if file is None:
+            return
         request = self._begin(call, file, self._read_name)
         if request is not None:
             request.size = size = call.size
@@ -200,7 +233,9 @@ class Session(Answers):
             self._run_read(request, self.finish_read, self._read, file, size)
 
     def _on_write(self, call: Call) -> None:
-        file = self.files[call.open]
+        file = self._file_of(call)
+        if file is None:
+            return
         request = self._begin(call, file, "write")
         if request is not None:
             request.size = size = call.data_size
@@ -210,7 +245,9 @@ class Session(Answers):
             self._run_write(request, self.finish_write, self._write, file, data)
 
     def _on_ioctl(self, call: Call) -> None:
-        file = self.files[call.open]
+        file = self._file_of(call)
+        if file is None:
+            return
         request = self._begin(call, file, "ioctl")
         if request is not None:
             flags = call.ioctl_flags
@@ -227,8 +264,12 @@ class Session(Answers):
 
     def _on_poll(self, call: Call) -> None:
         number = call.open
-        file = self.files[number]
         poll = call.poll
+        file = self._file_of(call)
+        if file is None:
+            if poll:
+                lib.call_drop_poll(poll)
+            return
         # Before the handler looks: a notify() that comes while it does must reach the client.
         if poll:
             self._polls.set(number, poll)
@@ -307,13 +348,10 @@ class Session(Answers):
         if self._pool is not None:
             self._pool.close()
 
-    def finish(self, *, threads_left: bool = False) -> None:
-        """After the channel's end: files that clients still have open are released. Their handles
-        are freed, unless threads of the channel are left that may be using one."""
+    def finish(self) -> None:
+        """After the channel's end: files that clients still have open are released."""
         for number in list(self.files):
             self.release_now(self.files.pop(number))
-            if isinstance(self.device, DataPathDevice) and not threads_left:
-                lib.handle_free(ffi.cast("struct handle *", number))
         self.device._session = None
 
     def release_now(self, file: File) -> None:

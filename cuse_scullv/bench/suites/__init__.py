@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from cuse_scullv.bench.suites import (
     passthrough,
     placement,
 )
-from cuse_scullv.capability import no_passthrough
+from cuse_scullv.capability import has_sys_admin, no_passthrough
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def no_device() -> str | None:
 
 
 def passthrough_trouble() -> str | None:
-    return no_passthrough() or file_trouble()
+    return no_passthrough(has_sys_admin(os.getpid())) or file_trouble()
 
 
 SUITES = {

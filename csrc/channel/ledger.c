@@ -1,0 +1,502 @@
+/* ledger: what of a channel outlives its worker: open files, messages under way.
+ *
+ * It lies in the channel's part of the state, or, where nothing outlives the process, in memory of its
+ * own, without rooms and calls. Numbers of open files have a generation: one that was closed, or
+ * never given, is nobody's.
+ *
+ * A message is under way as long as its `unique` (struct fuse_in_header) is not 0. The kernel finishes
+ * a read(2) that has begun to take a message, even of a process that is being killed: so after a
+ * death every message is in a slot, whole, or was never taken. But it takes no fault then: all pages of
+ * a room have to be there before (MADV_POPULATE_WRITE).
+ *
+ * Lock: `lock` guards what is free, and is a leaf. */
+#include "channel/ledger.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/killpoint.h"
+#include "base/lock.h"
+#include "recover/state.h"
+#include "store/handle.h"
+
+#define FILES_MOST (UINT32_C(1) << 20)
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+struct file {
+    _Atomic uint32_t generation; /* odd: it is open */
+    int32_t flags;               /* as of open(2) */
+    uint64_t node;               /* of a file view */
+    struct cell position;
+    int32_t pid; /* who opened it */
+    uint32_t uid, gid;
+    uint32_t unused[5];
+};
+_Static_assert(sizeof(struct file) == 64, "a cache line");
+
+struct slot {
+    struct journal journal;
+    uint32_t length; /* bytes of the message */
+    uint32_t unused;
+    _Alignas(8) uint8_t message[LEDGER_CALL]; /* of a call only */
+};
+
+/* In the state, or private as far as `file`. */
+struct book {
+    uint32_t greeting_length;
+    _Atomic uint32_t greeted;
+    uint8_t greeting[LEDGER_GREETING];
+    _Atomic uint32_t files; /* entries that have been used */
+    _Alignas(4096) struct slot reader[LEDGER_ROOMS]; /* whose messages are in rooms */
+    struct slot call[LEDGER_CALLS];
+    struct file file[FILES_MOST];
+};
+#define ROOMS_AT (((sizeof(struct book) + 4095) / 4096) * 4096)
+_Static_assert(ROOMS_AT + LEDGER_ROOMS * LEDGER_ROOM <= STATE_PLACE, "a channel's part");
+
+struct ledger {
+    bool outlives;
+    struct book *book;
+    size_t mapped;          /* bytes from `book` on */
+    struct handle **handle; /* by entry */
+    pthread_mutex_t lock;
+    uint32_t *free_file, free_files, room_for_free; /* a stack of entries */
+    uint32_t free_call[LEDGER_CALLS], free_calls;
+};
+
+static _Thread_local struct journal *last_call;
+
+static uint64_t unique_of(const void *message)
+{
+    return ((const volatile struct fuse_in_header *)message)->unique;
+}
+
+/* --- life ------------------------------------------------------------------------------------------ */
+
+static void *map_private(size_t bytes)
+{
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return map == MAP_FAILED ? NULL : map;
+}
+
+static struct book *map_book(int fd, uint32_t place, size_t bytes)
+{
+    void *map;
+
+    if (fd < 0)
+        return map_private(bytes);
+    map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+               (off_t)state_place(NULL, place));
+    return map == MAP_FAILED ? NULL : map;
+}
+
+static bool free_file(struct ledger *ledger, uint32_t entry)
+{
+    if (ledger->free_files == ledger->room_for_free) {
+        uint32_t room = ledger->room_for_free ? 2 * ledger->room_for_free : 64;
+        uint32_t *more = realloc(ledger->free_file, room * sizeof(*more));
+
+        if (!more)
+            return false; /* it is never used again */
+        ledger->free_file = more;
+        ledger->room_for_free = room;
+    }
+    ledger->free_file[ledger->free_files++] = entry;
+    return true;
+}
+
+static void find_free(struct ledger *ledger)
+{
+    struct book *book = ledger->book;
+
+    for (uint32_t i = book->files; i-- > 0;)
+        if (!(book->file[i].generation & 1))
+            free_file(ledger, i);
+    if (!ledger->outlives)
+        return;
+    for (uint32_t i = LEDGER_CALLS; i-- > 0;)
+        if (!unique_of(book->call[i].message))
+            ledger->free_call[ledger->free_calls++] = i;
+}
+
+struct ledger *ledger_new(int fd, uint32_t place)
+{
+    struct ledger *ledger = calloc(1, sizeof(*ledger));
+
+    if (!ledger)
+        return NULL;
+    ledger->outlives = fd >= 0;
+    ledger->mapped = fd >= 0 ? ROOMS_AT + LEDGER_ROOMS * LEDGER_ROOM : ROOMS_AT;
+    ledger->book = map_book(fd, place, ledger->mapped);
+    ledger->handle = map_private(FILES_MOST * sizeof(*ledger->handle));
+    pthread_mutex_init(&ledger->lock, NULL);
+    if (!ledger->book || !ledger->handle) {
+        ledger_free(ledger);
+        return NULL;
+    }
+    find_free(ledger);
+    return ledger;
+}
+
+void ledger_free(struct ledger *ledger)
+{
+    if (!ledger)
+        return;
+    if (ledger->book && ledger->handle)
+        for (uint32_t i = 0; i < ledger->book->files; i++)
+            handle_free(ledger->handle[i]);
+    if (ledger->book)
+        munmap(ledger->book, ledger->mapped);
+    if (ledger->handle)
+        munmap(ledger->handle, FILES_MOST * sizeof(*ledger->handle));
+    pthread_mutex_destroy(&ledger->lock);
+    free(ledger->free_file);
+    free(ledger);
+}
+
+bool ledger_outlives(const struct ledger *ledger)
+{
+    return ledger->outlives;
+}
+
+/* --- the beginning of the channel ------------------------------------------------------------------ */
+
+void ledger_keep_greeting(struct ledger *ledger, const void *message, size_t length)
+{
+    struct book *book = ledger->book;
+
+    if (!ledger->outlives || length > sizeof(book->greeting) || book->greeted)
+        return;
+    memcpy(book->greeting, message, length);
+    book->greeting_length = (uint32_t)length;
+}
+
+void ledger_set_greeted(struct ledger *ledger)
+{
+    atomic_store_explicit(&ledger->book->greeted, 1, memory_order_release);
+}
+
+size_t ledger_greeting(const struct ledger *ledger, void *message)
+{
+    const struct book *book = ledger->book;
+
+    if (!ledger->outlives || !atomic_load_explicit(&book->greeted, memory_order_acquire))
+        return 0;
+    memcpy(message, book->greeting, book->greeting_length);
+    return book->greeting_length;
+}
+
+/* --- open files -------------------------------------------------------------------------------------- */
+
+static uint64_t number_of(uint32_t generation, uint32_t entry)
+{
+    return (uint64_t)generation << 32 | (uint64_t)entry << 1;
+}
+
+/* NULL: the number is of no open file. */
+static struct file *find(const struct ledger *ledger, uint64_t number, uint32_t *entry)
+{
+    uint32_t generation = (uint32_t)(number >> 32);
+    struct file *file;
+
+    *entry = (uint32_t)number >> 1;
+    if (number & 1 || !(generation & 1) || *entry >= FILES_MOST)
+        return NULL;
+    file = &ledger->book->file[*entry];
+    return atomic_load_explicit(&file->generation, memory_order_acquire) == generation ? file : NULL;
+}
+
+struct handle *ledger_handle(const struct ledger *ledger, uint64_t number)
+{
+    uint32_t entry;
+
+    return find(ledger, number, &entry) ? ledger->handle[entry] : NULL;
+}
+
+static bool take_entry(struct ledger *ledger, uint32_t *entry)
+{
+    LOCKED(&ledger->lock);
+
+    if (ledger->free_files) {
+        *entry = ledger->free_file[--ledger->free_files];
+        return true;
+    }
+    if (ledger->book->files == FILES_MOST)
+        return false;
+    *entry = ledger->book->files++;
+    return true;
+}
+
+uint64_t ledger_open(struct ledger *ledger, struct handle *handle, const struct call *call)
+{
+    struct journal *journal = journal_current();
+    struct file *file;
+    uint32_t entry, generation;
+    uint64_t number;
+
+    if (!take_entry(ledger, &entry))
+        return 0;
+    file = &ledger->book->file[entry];
+    generation = file->generation + 1;
+    number = number_of(generation, entry);
+    file->flags = call->flags;
+    file->node = call->node;
+    file->pid = call->pid;
+    file->uid = call->uid;
+    file->gid = call->gid;
+    file->position = (struct cell){0, 0};
+    ledger->handle[entry] = handle;
+    handle_keep_position(handle, &file->position, number);
+    if (journal) {
+        journal->file = number;
+        atomic_store_explicit(&journal->opened, 1, memory_order_release);
+    }
+    atomic_store_explicit(&file->generation, generation, memory_order_release);
+    KILL_POINT(KILL_OPENED);
+    return number;
+}
+
+void ledger_disown(struct ledger *ledger, uint64_t number)
+{
+    uint32_t entry;
+    struct file *file = find(ledger, number, &entry);
+
+    if (!file)
+        return;
+    atomic_store_explicit(&file->generation, (uint32_t)(number >> 32) + 1, memory_order_release);
+    KILL_POINT(KILL_CLOSED);
+    ledger->handle[entry] = NULL;
+    LOCKED(&ledger->lock);
+    free_file(ledger, entry);
+}
+
+void ledger_close(struct ledger *ledger, uint64_t number)
+{
+    struct handle *handle = ledger_handle(ledger, number);
+
+    ledger_disown(ledger, number);
+    handle_free(handle);
+}
+
+bool ledger_next_open(struct ledger *ledger, uint32_t *entry, struct open_file *found)
+{
+    for (; *entry < ledger->book->files; ++*entry) {
+        const struct file *file = &ledger->book->file[*entry];
+        uint32_t generation = file->generation;
+
+        if (!(generation & 1))
+            continue;
+        *found = (struct open_file){
+            .number = number_of(generation, (*entry)++),
+            .node = file->node,
+            .flags = file->flags,
+            .pid = file->pid,
+            .uid = file->uid,
+            .gid = file->gid,
+        };
+        return true;
+    }
+    return false;
+}
+
+void ledger_attach(struct ledger *ledger, uint64_t number, struct handle *handle)
+{
+    uint32_t entry;
+    struct file *file = find(ledger, number, &entry);
+
+    if (!file)
+        return;
+    ledger->handle[entry] = handle;
+    handle_keep_position(handle, &file->position, number);
+}
+
+/* --- messages under way ------------------------------------------------------------------------------ */
+
+static uint8_t *room_at(const struct ledger *ledger, unsigned number)
+{
+    return (uint8_t *)ledger->book + ROOMS_AT + number * LEDGER_ROOM;
+}
+
+/* Touched by hand where the kernel cannot (before Linux 5.14). */
+static void populate(uint8_t *room)
+{
+    if (madvise(room, LEDGER_ROOM, MADV_POPULATE_WRITE) == 0)
+        return;
+    for (size_t at = 0; at < LEDGER_ROOM; at += 4096) {
+        volatile uint8_t *byte = room + at;
+
+        *byte = *byte;
+    }
+}
+
+void *ledger_room(struct ledger *ledger, unsigned number)
+{
+    uint8_t *room;
+
+    if (!ledger->outlives || number >= LEDGER_ROOMS)
+        return NULL;
+    room = room_at(ledger, number);
+    populate(room);
+    mlock(room, LEDGER_ROOM); /* if we may: else a room that is swapped out is a fault after all */
+    return room;
+}
+
+struct journal *ledger_journal(struct ledger *ledger, unsigned number)
+{
+    return ledger->outlives && number < LEDGER_ROOMS ? &ledger->book->reader[number].journal : NULL;
+}
+
+/* The slot that the message of this thread lies in already, as it is replayed. */
+static bool is_call(const struct ledger *ledger, const struct journal *journal)
+{
+    const void *first = ledger->book->call, *end = ledger->book->call + LEDGER_CALLS;
+
+    return (const void *)journal >= first && (const void *)journal < end;
+}
+
+static struct slot *take_slot(struct ledger *ledger)
+{
+    LOCKED(&ledger->lock);
+
+    return ledger->free_calls ? &ledger->book->call[ledger->free_call[--ledger->free_calls]] : NULL;
+}
+
+int ledger_keep_call(struct ledger *ledger, const void *message, size_t length)
+{
+    struct journal *journal = journal_current();
+    const size_t unique_at = offsetof(struct fuse_in_header, unique);
+    struct slot *slot;
+
+    last_call = NULL;
+    if (!ledger->outlives)
+        return 0;
+    if (journal && is_call(ledger, journal)) {
+        last_call = journal;
+        return 0;
+    }
+    if (length > sizeof(slot->message))
+        return -EMSGSIZE;
+    slot = take_slot(ledger);
+    if (!slot)
+        return -ENOBUFS;
+    if (journal)
+        slot->journal = *journal;
+    slot->length = (uint32_t)length;
+    memcpy(slot->message, message, unique_at);
+    memcpy(slot->message + unique_at + 8, (const uint8_t *)message + unique_at + 8,
+           length - unique_at - 8);
+    atomic_store_explicit((_Atomic uint64_t *)(void *)(slot->message + unique_at),
+                          unique_of(message), memory_order_release);
+    last_call = &slot->journal;
+    KILL_POINT(KILL_KEPT);
+    return 0;
+}
+
+bool ledger_begin_call(struct journal *journal)
+{
+    uint64_t unique = unique_of(((struct slot *)journal)->message);
+    bool is_known = journal->unique == unique;
+
+    journal_begin(journal, unique);
+    return is_known;
+}
+
+struct journal *ledger_last_call(void)
+{
+    struct journal *kept = last_call;
+
+    last_call = NULL;
+    return kept;
+}
+
+void ledger_drop_call(struct ledger *ledger, struct journal *journal)
+{
+    struct slot *slot = (struct slot *)journal;
+    const size_t unique_at = offsetof(struct fuse_in_header, unique);
+
+    atomic_store_explicit((_Atomic uint64_t *)(void *)(slot->message + unique_at), 0,
+                          memory_order_release);
+    LOCKED(&ledger->lock);
+    ledger->free_call[ledger->free_calls++] = (uint32_t)(slot - ledger->book->call);
+}
+
+/* --- after a death ----------------------------------------------------------------------------------- */
+
+static void *message_of(const struct ledger *ledger, unsigned slot)
+{
+    if (slot < LEDGER_CALLS)
+        return ledger->book->call[slot].message;
+    return room_at(ledger, slot - LEDGER_CALLS) + 4096 - 80;
+}
+
+static struct journal *journal_of(struct ledger *ledger, unsigned slot)
+{
+    return slot < LEDGER_CALLS ? &ledger->book->call[slot].journal
+                               : &ledger->book->reader[slot - LEDGER_CALLS].journal;
+}
+
+static void settle(struct ledger *ledger, struct journal *journal, struct state *state)
+{
+    uint32_t entry;
+    struct file *file;
+
+    if (journal->moves_cell == MOVED_PENDING && state)
+        journal_settle(journal, &state->pending);
+    if (journal->moves_cell != MOVED_POSITION)
+        return;
+    file = find(ledger, journal->file, &entry);
+    if (file)
+        journal_settle(journal, &file->position);
+}
+
+void ledger_settle(struct ledger *ledger, struct state *state)
+{
+    for (unsigned i = 0; i < LEDGER_CALLS + LEDGER_ROOMS; i++) {
+        uint64_t unique = unique_of(message_of(ledger, i));
+
+        if (unique && journal_of(ledger, i)->unique == unique)
+            settle(ledger, journal_of(ledger, i), state);
+    }
+}
+
+static bool is_kept_twice(const struct ledger *ledger, uint64_t unique)
+{
+    for (unsigned i = 0; i < LEDGER_CALLS; i++)
+        if (unique_of(ledger->book->call[i].message) == unique)
+            return true;
+    return false;
+}
+
+/* The room's message has been seen to: it is not under way there any more. */
+static void clear(void *message)
+{
+    ((volatile struct fuse_in_header *)message)->unique = 0;
+}
+
+void ledger_each(struct ledger *ledger,
+                 void (*found)(void *arg, const void *message, struct journal *journal), void *arg)
+{
+    if (!ledger->outlives)
+        return;
+    for (int interrupts = 0; interrupts < 2; interrupts++)
+        for (unsigned i = 0; i < LEDGER_CALLS + LEDGER_ROOMS; i++) {
+            struct fuse_in_header *message = message_of(ledger, i);
+            bool in_room = i >= LEDGER_CALLS;
+
+            if (!unique_of(message) || (message->opcode == FUSE_INTERRUPT) != interrupts)
+                continue;
+            if (!in_room || !is_kept_twice(ledger, message->unique))
+                found(arg, message, journal_of(ledger, i));
+            if (in_room)
+                clear(message);
+        }
+}

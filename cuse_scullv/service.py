@@ -1,0 +1,221 @@
+"""The worker: the process that serves. All that it needs is open already, and it may open no more.
+
+It is forked by the keeper (keeper.py), gives up its privileges, and does what the keeper says until
+it says "quit", or is gone. Two sockets lead there: orders, which come from the keeper and are
+answered in turn, with news of ours in between; and questions of ours, for what needs privilege.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import traceback
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from cuse_scullv import cuse, privileges
+from cuse_scullv._errors import check
+from cuse_scullv._native import lib
+from cuse_scullv.background import let_go, name_process
+from cuse_scullv.capability import has_sys_admin
+from cuse_scullv.device import ScullDevice
+from cuse_scullv.fileview import FileView, Held
+from cuse_scullv.mount import Mount
+from cuse_scullv.state import Place, State
+
+MESSAGE_MAX = 1 << 16  # bytes
+FAILED = 1  # exit status: it said why
+CRASHED = 70  # an exception that nobody expected (EX_SOFTWARE)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Holdings:
+    """What the keeper holds for its workers."""
+
+    devices: list[ScullDevice]
+    nodes: list[tuple[cuse.Device, int]]
+    """The devices that have nodes, with their channels, in order of their places in the state."""
+    state: State
+    workers: cuse.Workers
+    recover: bool
+    view: str
+    fuse: int = -1
+    """The view's channel; -1: there is no view."""
+    mounted: Mount | None = None
+    looker: int = -1
+    """A socket to the view's looker (looker.py)."""
+    user: privileges.User | None = None
+    """Whom a worker becomes; None: nobody else."""
+    drop: bool = True
+    owner: tuple[int, int] = field(default_factory=lambda: (os.getuid(), os.getgid()))
+    """Of the files of the view: who started the keeper."""
+    is_admin: bool = field(default_factory=lambda: has_sys_admin(os.getpid()))
+    """Whether the keeper has CAP_SYS_ADMIN."""
+    numbers: list[int] = field(default_factory=list)
+    """What the kernel calls the files that it was handed; empty: it was not asked yet."""
+
+    def place(self, number: int) -> Place | None:
+        return Place(self.state, number) if self.recover else None
+
+
+def send(to: socket.socket, **message: Any) -> None:
+    to.send(json.dumps(message).encode())
+
+
+def receive(end: socket.socket) -> dict[str, Any]:
+    """The next message; empty: the other side is gone. Raises BlockingIOError."""
+    data = end.recv(MESSAGE_MAX)
+    message: dict[str, Any] = json.loads(data) if data else {}
+    return message
+
+
+class Service:
+    """In the worker: what is served, from start to end."""
+
+    def __init__(self, held: Holdings, orders: socket.socket, questions: socket.socket) -> None:
+        self._held = held
+        self._orders = orders
+        self._questions = questions
+        self._asking = threading.Lock()
+        self._view: FileView | None = None
+
+    def run(self) -> None:
+        """Serves until it is told to quit."""
+        with ExitStack() as stack:
+            try:
+                self._start(stack)
+            except (cuse.DeviceError, OSError) as error:
+                send(self._orders, failed=str(error.strerror or error))
+                stack.close()
+                os._exit(FAILED)
+            send(self._orders, ready=True)
+            while order := receive(self._orders).get("do"):
+                if order == "quit":
+                    break
+                if order == "forget" and self._view is not None:
+                    self._view.forget()
+                if order == "let_go":
+                    let_go()
+                send(self._orders, done=order)
+
+    def _start(self, stack: ExitStack) -> None:
+        held = self._held
+        if held.user is not None:
+            held.devices[0].shared.is_admin = self._is_admin
+        if held.recover:
+            lib.state_kill_points(held.state.pointer)
+            held.state.settle(len(held.nodes) + 1)
+            held.devices[0].shared.recall()
+            for number, scull in enumerate(held.devices):
+                lib.store_keep(scull.store.pointer, held.state.pointer, number)
+        for scull in held.devices:
+            stack.callback(scull.close)
+        channels = []
+        for number, (device, fd) in enumerate(held.nodes):
+            channels.append(self._make_channel(number, device, fd))
+            stack.callback(channels[-1].close)
+        if held.mounted is not None:
+            self._view = self._make_view(held.mounted)
+            stack.callback(self._view.close)
+            self._view.start()
+        for channel in channels:
+            channel.wait_ready()
+
+    def _make_channel(self, number: int, device: cuse.Device, fd: int) -> cuse.Channel:
+        channel = cuse.Channel(
+            device,
+            os.dup(fd),
+            self._held.workers,
+            on_end=lambda: self._tell(hung_up="a device was ended by the kernel"),
+            place=self._held.place(number) or Place(self._held.state, -1),
+        )
+        channel.start()
+        return channel
+
+    def _make_view(self, mounted: Mount) -> FileView:
+        held = self._held
+        for scull in held.devices:  # who asks at once is told what is so already
+            scull.passthrough = bool(held.numbers) and 0 not in held.numbers
+        return FileView(
+            held.devices,
+            mounted.directory,
+            held.workers,
+            view=held.view,
+            fd=os.dup(held.fuse),
+            on_end=lambda: self._tell(hung_up="the files were unmounted"),
+            held=Held(
+                mounted,
+                held.looker,
+                held.place(len(held.nodes)),
+                held.owner,
+                held.is_admin,
+                self._hand_over,
+                self._is_mapped,
+            ),
+        )
+
+    # --- the keeper
+
+    def _tell(self, **news: Any) -> None:
+        try:
+            send(self._orders, **news)
+        except OSError:
+            logger.debug("the keeper is gone")
+
+    def _ask(self, **question: Any) -> dict[str, Any]:
+        with self._asking:
+            send(self._questions, **question)
+            return receive(self._questions)
+
+    def _hand_over(self, files: list[int]) -> list[int]:
+        if self._held.numbers:
+            return self._held.numbers
+        return list(self._ask(hand_over=True).get("numbers") or [0] * len(files))
+
+    def _is_admin(self, pid: int) -> bool:
+        return bool(self._ask(is_admin=pid).get("admin"))
+
+    def _is_mapped(self, device: str, inode: int) -> bool:
+        return bool(self._ask(is_mapped=[device, inode]).get("mapped", True))
+
+
+def work(
+    held: Holdings, orders: socket.socket, questions: socket.socket, canary: int, words: int
+) -> NoReturn:
+    """The life of a worker, in the process that was forked for it. `canary`: its
+    end tells the keeper of ours (csrc/base/canary.c). `words`: where the last ones go."""
+    status = CRASHED
+    try:
+        name_process("scullv-worker")
+        faulthandler.enable(words)
+        lib.last_words(words)
+        check(lib.canary_start(canary))
+        if held.drop:
+            privileges.drop(held.user)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)  # the keeper has them too, and says what to do
+        threading.excepthook = lambda args: _die(words, args.exc_value)
+        Service(held, orders, questions).run()
+        status = 0
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the keeper hears of it
+        _say(words, error)
+    finally:
+        logging.shutdown()
+        os._exit(status)
+
+
+def _say(words: int, error: BaseException | None) -> None:
+    os.write(words, "".join(traceback.format_exception(error)).encode()[-4000:])
+
+
+def _die(words: int, error: BaseException | None) -> None:
+    _say(words, error)
+    os._exit(CRASHED)

@@ -1,0 +1,377 @@
+"""Keeper and worker: what the worker may do, and that a client does not notice when it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cuse_scullv import client
+from cuse_scullv._native import ffi, lib
+from nodes import RealServer
+from torture import Load, check_exchanges, kill_workers, stalls
+from views import FilesServer
+
+ROOT = Path(__file__).resolve().parent.parent
+KILLS = int(os.environ.get("CUSE_SCULLV_KILLS", "12"))
+GAP_S = (0.1, 0.5)
+
+
+def until(what: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def forgiving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any number of deaths is forgiven."""
+    monkeypatch.setenv("CUSE_SCULLV_DEATHS", "1000000")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[FilesServer]:
+    server = FilesServer(tmp_path / "view", "--recover", "--max-bytes", "64M")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def view(tmp_path: Path) -> Path:
+    folder = tmp_path / "view"
+    folder.mkdir()
+    return folder
+
+
+def status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+# --- privileges -----------------------------------------------------------------------------------
+
+
+@pytest.mark.mount
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to have something to give up")
+@pytest.mark.parametrize("arguments", [(), ("--recover",)])
+def test_the_worker_has_no_privileges(view: Path, arguments: tuple[str, ...]) -> None:
+    server = FilesServer(view, "--max-bytes", "64M", *arguments)
+    try:
+        state = status(server.worker)
+        assert "0" not in state["Uid"].split()
+        assert "0" not in state["Gid"].split()
+        assert state["Groups"] == ""
+        for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert int(state[kind], 16) == 0, kind
+        assert state["NoNewPrivs"] == "1"
+    finally:
+        assert server.stop() == 0
+
+
+@pytest.mark.mount
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can keep anything")
+def test_privileges_are_kept_on_demand(view: Path) -> None:
+    server = FilesServer(view, "--max-bytes", "64M", "--no-drop")
+    try:
+        assert status(server.worker)["Uid"].split() == ["0"] * 4
+    finally:
+        assert server.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to have something to give up")
+def test_who_has_dropped_opens_nothing_more(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    secret.chmod(0o600)
+    code = (
+        "import os, sys\n"
+        "from cuse_scullv import privileges\n"
+        "privileges.drop(privileges.user_named(None))\n"
+        f"for path in ('/etc/shadow', {str(secret)!r}):\n"
+        "    try:\n"
+        "        os.open(path, os.O_RDONLY)\n"
+        "    except PermissionError:\n"
+        "        continue\n"
+        "    sys.exit(path)\n"
+        "try:\n"
+        "    os.setuid(0)\n"
+        "except PermissionError:\n"
+        "    sys.exit(0)\n"
+        "sys.exit('back')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- what can be asked for ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--recover", "--backing", "anon"), "type --backing memfd, or --backing FILE"),
+        (("--recover", "--map", "/etc/passwd"), "type --backing memfd, or --backing FILE"),
+        (("--user", "no-such-user"), "no user 'no-such-user': type --user with a name"),
+        (("--user", "root"), "type --no-drop for that"),
+        (("--user", "nobody", "--no-drop"), "leave out --no-drop or --user"),
+    ],
+)
+def test_what_cannot_be_is_refused(view: Path, arguments: tuple[str, ...], said: str) -> None:
+    if os.geteuid() != 0 and arguments[0] == "--user" and len(arguments) == 2:
+        pytest.skip("whoever is not root stays who he is")
+    words = [
+        sys.executable,
+        "-m",
+        "cuse_scullv",
+        "serve",
+        "--no-node",
+        "--files",
+        str(view),
+        *arguments,
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+
+
+# --- deaths ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.mount
+def test_without_recover_a_dead_worker_ends_the_server(view: Path) -> None:
+    server = FilesServer(view, "--max-bytes", "64M")
+    os.kill(server.worker, signal.SIGKILL)
+    assert server.process.wait(20) == 1
+    assert "the worker died: killed by SIGKILL" in server.errors.decode()
+    assert list(view.iterdir()) == []
+    server.stop()
+
+
+@pytest.mark.mount
+def test_a_worker_that_dies_again_and_again_ends_the_server(view: Path) -> None:
+    server = FilesServer(view, "--recover", "--max-bytes", "64M")
+    last = 0
+    while server.process.poll() is None:
+        worker = server.worker
+        if worker not in (0, last):
+            last = worker
+            os.kill(worker, signal.SIGKILL)
+        time.sleep(0.02)
+    assert server.process.wait(20) == 1
+    assert "5 workers died within 10 s, the last: killed by SIGKILL" in server.errors.decode()
+    assert list(view.iterdir()) == []
+    server.stop()
+
+
+@pytest.mark.mount
+@pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGABRT])
+def test_last_words_are_passed_on(files: FilesServer, how: signal.Signals) -> None:
+    os.kill(files.worker, how)
+    until(lambda: how.name in files.errors.decode())
+    assert "Current thread" in files.errors.decode()  # faulthandler
+    files.files[0].write_bytes(b"still here")
+    assert files.files[0].read_bytes() == b"still here"
+
+
+@pytest.mark.mount
+def test_without_its_keeper_a_worker_ends(view: Path) -> None:
+    server = FilesServer(view, "--recover", "--max-bytes", "64M")
+    worker = server.worker
+    server.process.kill()
+    server.process.wait()
+    until(lambda: not Path(f"/proc/{worker}").exists())
+    subprocess.run(["fusermount3", "-u", "-z", view], check=True)
+    server.stop()
+
+
+@pytest.mark.mount
+def test_parameters_and_geometry_outlive_a_worker(files: FilesServer) -> None:
+    with client.open(files.files[0], "r+") as device:
+        device.set("order", 1)
+        device.trim()
+        device.set("order", 2)
+        device.write(b"x" * 10)
+        before = device.info()
+        kill(files)
+        after = device.info()
+    assert (after.quantum, after.pending_quantum, after.size) == (8192, 16384, 10)
+    assert before == after
+
+
+def kill(server: RealServer) -> None:
+    """Kills the worker; returns when there is another."""
+    worker = server.worker
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: server.worker not in (0, worker))
+
+
+@pytest.mark.real
+def test_an_open_node_stays_open() -> None:
+    server = RealServer("--recover", "--max-bytes", "64M", "--mem-node", "--devices", "2")
+    try:
+        with client.open(server.path, "r+") as device, client.open(server.path) as other:
+            text = os.open(f"/dev/{server.name}mem", os.O_RDONLY)
+            device.write(b"first")
+            assert other.read(2) == b"fi"
+            kill(server)
+            device.write(b"second")
+            assert device.tell() == 11
+            assert device.info().opens == 2
+            assert other.read(99) == b"rstsecond"
+            kill(server)
+            assert os.read(text, 99)
+            os.close(text)
+        with client.open(server.path) as device:
+            assert device.info().opens == 1
+    finally:
+        assert server.stop() == 0
+
+
+# --- kill points ----------------------------------------------------------------------------------
+
+POINTS = [
+    point
+    for point in re.findall(r"^    KILL_(\w+),", (ROOT / "csrc/base/killpoint.h").read_text(), re.M)
+    if point != "NOWHERE"
+]
+
+
+@pytest.fixture(scope="session")
+def mortal_build() -> Path:
+    """Where the package is with kill points built in: tools/test makes it; else it is made here."""
+    folder = ROOT / "build" / "kill-points"
+    if not list(folder.glob("lib*/cuse_scullv/_native*.so")):
+        words = [sys.executable, "setup.py", "-q", "build", "-b", str(folder)]
+        environment = {**os.environ, "CUSE_SCULLV_KILL_POINTS": "1"}
+        subprocess.run(words, cwd=ROOT, env=environment, check=True)
+    return next(folder.glob("lib*"))
+
+
+class Reaper:
+    """Has a server's workers die at one kill point after the other."""
+
+    def __init__(self, server: RealServer) -> None:
+        for link in Path(f"/proc/{server.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if "scullv-state" in str(link.readlink()):
+                    self._fd = os.open(link, os.O_RDWR)
+        self._state = lib.state_open(self._fd)
+        assert self._state != ffi.NULL
+        self.reached = Counter[str]()
+
+    def run(self, until: float) -> list[float]:
+        """Times of deaths."""
+        times = []
+        while time.monotonic() < until - 1.0:
+            for number, point in enumerate(POINTS, start=1):
+                lib.state_kill_at(self._state, number)
+                end = time.monotonic() + 5.0
+                while not lib.state_was_killed(self._state) and time.monotonic() < end:
+                    time.sleep(0.001)
+                if lib.state_was_killed(self._state):
+                    times.append(time.monotonic())
+                    self.reached[point] += 1
+                time.sleep(0.02)
+        lib.state_kill_at(self._state, 0)
+        return times
+
+
+@pytest.mark.mount
+@pytest.mark.usefixtures("forgiving")
+def test_files_at_every_kill_point(
+    view: Path, mortal_build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mortal_build)
+    server = FilesServer(
+        view, "--recover", "--max-bytes", "256M", "--view", "direct", "--devices", "4"
+    )
+    path = server.files
+    roles = [("place", path[0]), ("place", path[1]), ("exchange", path[0]), ("exchange", path[1])]
+    at_points(server, [*roles, ("cut", path[3]), ("wait", path[0])])
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("forgiving")
+def test_nodes_at_every_kill_point(mortal_build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(mortal_build)
+    server = RealServer("--recover", "--max-bytes", "256M", "--devices", "4")
+    path = server.paths
+    roles = [("stream", path[0]), ("stream", path[1]), ("trim", path[2]), ("trim", path[3])]
+    at_points(server, [*roles, ("exchange", path[0]), ("exchange", path[1]), ("wait", path[0])])
+
+
+def at_points(server: RealServer, roles: list[tuple[str, Path]]) -> None:
+    try:
+        reaper = Reaper(server)
+        torture(server, roles, reaper.run)
+        print(dict(reaper.reached))
+        assert set(reaper.reached) == set(POINTS)
+    finally:
+        assert server.stop() == 0
+
+
+# --- torture --------------------------------------------------------------------------------------
+
+
+def torture(
+    server: RealServer,
+    roles: list[tuple[str, Path]],
+    killer: Callable[[float], list[float]] | None = None,
+) -> None:
+    """Under load of these roles workers are killed, by `killer` or at random."""
+    seconds = 2.0 + KILLS * (sum(GAP_S) / 2 + 0.1)
+    (path,) = {path for role, path in roles if role == "wait"}
+    with client.open(path) as device:
+        first = device.info().pending_qset
+    load = Load(seconds, roles)
+    time.sleep(0.5)
+    if killer is not None:
+        times = killer(load.until)
+    else:
+        times = kill_workers(lambda: server.worker, load.until, GAP_S, KILLS)
+    told = load.finish()
+    with client.open(path) as device:
+        check_exchanges(told, first, device.info().pending_qset)
+    assert len(times) >= KILLS // 2
+    waits = stalls(told, times)
+    operations = sum(each["operations"] for each in told)
+    print(
+        f"{len(times)} deaths, {operations} operations; the longest wait of a client at a death:"
+        f" median {statistics.median(waits) * 1e3:.1f} ms, worst {max(waits) * 1e3:.1f} ms"
+    )
+
+
+@pytest.mark.mount
+@pytest.mark.usefixtures("forgiving")
+@pytest.mark.parametrize("how", ["direct", "auto"])
+def test_no_client_of_the_view_notices(view: Path, how: str) -> None:
+    server = FilesServer(view, "--recover", "--max-bytes", "256M", "--view", how, "--devices", "4")
+    path = server.files
+    roles = [("place", path[0]), ("place", path[1]), ("exchange", path[0]), ("exchange", path[1])]
+    try:
+        torture(server, [*roles, ("wait", path[0]), ("store", path[2])])
+    finally:
+        assert server.stop() == 0
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("forgiving")
+def test_no_client_of_a_node_notices() -> None:
+    server = RealServer("--recover", "--max-bytes", "256M", "--devices", "4")
+    path = server.paths
+    roles = [("stream", path[0]), ("stream", path[1]), ("trim", path[2]), ("exchange", path[0])]
+    try:
+        torture(server, [*roles, ("exchange", path[1]), ("wait", path[0])])
+    finally:
+        assert server.stop() == 0
