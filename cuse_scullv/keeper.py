@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any
 
 from cuse_scullv import cuse, mount, privileges
-from cuse_scullv.background import name_process
+from cuse_scullv.background import let_go, name_process
 from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.cuse.host import open_cuse
 from cuse_scullv.cuse.node import Node
@@ -308,6 +308,7 @@ class Keeper:
 
         def answer() -> None:
             ours.close()
+            let_go()
             name_process("scullv-looker")
             look(directory, theirs)
 

@@ -15,7 +15,7 @@ struct handle;
 #define LEDGER_ROOM ((size_t)4096 + ((size_t)1 << 20)) /* bytes of a message, at most */
 #define LEDGER_ROOMS 64u                               /* of threads that read */
 #define LEDGER_CALLS 4096u                             /* calls that wait or run, at most */
-#define LEDGER_CALL ((size_t)368)                      /* bytes of the message of one */
+#define LEDGER_CALL ((size_t)1192)                     /* bytes of the message of one */
 #define LEDGER_GREETING ((size_t)256)                  /* bytes of INIT, at most */
 
 bool ledger_outlives(const struct ledger *ledger); /* else it is of this process alone */

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,6 +29,9 @@
 #define MAPPED (UINT64_C(64) << 30)   /* bytes of address space; what lies beyond is copied */
 #define PIECE 65536u                  /* zeros that are written at once */
 
+#define CHUNK (UINT64_C(64) << 10)  /* bytes */
+#define CHUNKS (UINT64_C(64) << 10) /* that are remembered */
+
 struct image {
     int fd;
     uint64_t base, fixed, page; /* bytes */
@@ -38,6 +42,7 @@ struct image {
     uint64_t charged;              /* lock; bytes */
     uint64_t data_from, data_end;  /* lock; known to be data */
     uint64_t holes;                /* lock; how often one was made */
+    _Atomic uint64_t populated[CHUNKS / 64]; /* by chunk: this process has all its pages at hand */
 };
 
 static const uint8_t zeros[PIECE];
@@ -213,17 +218,54 @@ const uint8_t *image_map(const struct image *image, uint64_t pos, size_t len)
     return image->map && at < MAPPED && len <= MAPPED - at ? image->map + at : NULL;
 }
 
-bool image_populate(const void *at, size_t len)
+/* Chunks that [at, end) of the mapping covers: [*first, *past). */
+static bool chunks_within(uint64_t at, uint64_t end, uint64_t *first, uint64_t *past)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
-    uintptr_t first = (uintptr_t)at & ~page, end = ((uintptr_t)at + len + page) & ~page;
+    *first = (at + CHUNK - 1) / CHUNK;
+    *past = end / CHUNK;
+    return end <= CHUNKS * CHUNK;
+}
 
-    return madvise((void *)first, end - first, MADV_POPULATE_READ) == 0;
+/* Whether all of it was populated before. A page that the kernel took away since, to swap it, is a risk
+ * that is taken; those that we cut off are forgotten. */
+static bool is_populated(struct image *image, uint64_t at, uint64_t end)
+{
+    uint64_t first, past;
+
+    if (at % CHUNK || end % CHUNK || !chunks_within(at, end, &first, &past))
+        return false;
+    for (; first < past; first++)
+        if (!(atomic_load_explicit(&image->populated[first / 64], memory_order_relaxed) >>
+                  first % 64 & 1))
+            return false;
+    return true;
+}
+
+bool image_populate(struct image *image, const void *data, size_t len)
+{
+    uint64_t page = image->page - 1, first, past;
+    const uint8_t *from = (const uint8_t *)((uintptr_t)data & ~page);
+    uint64_t at = (uint64_t)(from - image->map);
+    uint64_t end = ((uint64_t)((const uint8_t *)data - image->map) + len + page) & ~page;
+
+    if (from < image->map || at >= MAPPED)
+        return true; /* zeros of ours, for a hole */
+    if (is_populated(image, at, end))
+        return true;
+    if (madvise((void *)(uintptr_t)from, end - at, MADV_POPULATE_READ) < 0)
+        return false;
+    if (chunks_within(at, end, &first, &past))
+        for (; first < past; first++)
+            atomic_fetch_or_explicit(&image->populated[first / 64], UINT64_C(1) << first % 64,
+                                     memory_order_relaxed);
+    return true;
 }
 
 /* With the lock held. */
 static void forget_data(struct image *image)
 {
+    for (size_t i = 0; i < CHUNKS / 64; i++)
+        atomic_store_explicit(&image->populated[i], 0, memory_order_relaxed);
     image->holes++;
     image->data_from = image->data_end = 0;
 }

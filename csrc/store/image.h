@@ -41,8 +41,8 @@ bool image_next_data(const struct image *image, uint64_t pos, uint64_t *found);
  * and by the kernel alone: what is cut off meanwhile is a fault. */
 const uint8_t *image_map(const struct image *image, uint64_t pos, size_t len);
 
-/* Has all pages of it in the page tables. False: they cannot be. */
-bool image_populate(const void *at, size_t len);
+/* Has all pages of it, as image_map showed it, in the page tables. False: they cannot be. */
+bool image_populate(struct image *image, const void *data, size_t len);
 
 /* As preadv and pwritev; -errno. Of a write, less than asked where the limit is. Writers, and who
  * makes holes, have locked what they change (stripes.h). */

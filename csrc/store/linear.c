@@ -15,6 +15,7 @@
 #include "store/range.h"
 
 #define COPY_MOST 1024u /* bytes: below, one pread is less work than to look for holes */
+#define COPY_KEPT 16384u /* and than to have the pages at hand, where that matters (is_safe) */
 
 /* --- reading ------------------------------------------------------------------------------------- */
 
@@ -57,14 +58,19 @@ static bool plan_spans(struct image *image, uint64_t pos, size_t len, struct rea
 
 /* What the kernel copies for a process that is killed meanwhile has to be in its page tables: it takes
  * no fault then, and the client would get EIO (mm/gup.c: __get_user_pages). */
-static bool is_safe(const struct read_plan *plan)
+static bool is_safe(struct image *image, const struct read_plan *plan)
 {
     if (!journal_current())
         return true;
     for (unsigned i = 0; i < plan->spans; i++)
-        if (!image_populate(plan->iov[i].iov_base, plan->iov[i].iov_len))
+        if (!image_populate(image, plan->iov[i].iov_base, plan->iov[i].iov_len))
             return false;
     return true;
+}
+
+static size_t copied_at_most(void)
+{
+    return journal_current() ? COPY_KEPT : COPY_MOST;
 }
 
 static int linear_plan_read(struct store *store, uint64_t pos, size_t len, unsigned flags,
@@ -75,7 +81,7 @@ static int linear_plan_read(struct store *store, uint64_t pos, size_t len, unsig
     plan->end = NULL;
     plan->pins = plan->spans = 0;
     plan->bytes = 0;
-    if (len <= COPY_MOST)
+    if (len <= copied_at_most())
         return len ? -E2BIG : 0;
     if (pos >= POSITION_MAX || len > POSITION_MAX - pos)
         return -E2BIG;
@@ -85,8 +91,8 @@ static int linear_plan_read(struct store *store, uint64_t pos, size_t len, unsig
     plan->last = range.last;
     plan->end = end_read;
     len = readable(store, &range, pos, len, flags);
-    if (len == 0 || (len > COPY_MOST && image_map(store->image, pos, len) &&
-                     plan_spans(store->image, pos, len, plan) && is_safe(plan)))
+    if (len == 0 || (len > copied_at_most() && image_map(store->image, pos, len) &&
+                     plan_spans(store->image, pos, len, plan) && is_safe(store->image, plan)))
         return 0;
     store_end_read(plan);
     return -E2BIG;

@@ -60,6 +60,7 @@ def command(
       files      file view: libfuse's passthrough_ll.c, a tmpfs file, memcpy
       backing    devices that are files, against memory of the server's own
       passthrough  such files' view, read and written by the kernel, against a tmpfs file
+      recover      such devices with --recover, against the same without
       geometry   a large device of small quanta against a small one
       placement  following the client or not, beside CPU hogs or not
       costs      ioctls, trim, memory, idle CPU, start-up

@@ -18,6 +18,7 @@ from cuse_scullv.bench.suites import (
     nodes,
     passthrough,
     placement,
+    recover,
 )
 from cuse_scullv.capability import has_sys_admin, no_passthrough
 
@@ -49,6 +50,7 @@ SUITES = {
     "passthrough": Suite(
         "Devices that are files, by the kernel itself", passthrough.plan, passthrough_trouble
     ),
+    "recover": Suite("What --recover costs", recover.plan, file_trouble),
     "geometry": Suite("Many small quanta against the default", geometry.plan, no_device),
     "placement": Suite("Placement of the workers", placement.plan, no_device),
     "costs": Suite("What it costs", costs.plan, no_device),
