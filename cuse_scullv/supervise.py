@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# Sent to the waiter by `Supervisor.wake`.
+# Sent to the waiter so that `wait` and `run` look at `ended`.
 WAKE = signal.SIGURG
 WAITED = {*STOP, signal.SIGCHLD, WAKE}
 
@@ -51,12 +51,8 @@ class Supervisor:
             pass
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
-    def wake(self) -> None:
-        """Makes `wait` and `run` look at `ended`. From any thread."""
-        os.kill(os.getpid(), WAKE)
-
     def wait(self, ended: Callable[[], bool] = lambda: False) -> None:
-        """Until a stopping signal comes, or `ended()` is true after a `wake`."""
+        """Until a stopping signal comes, or `ended()` is true after a WAKE."""
         while not ended():
             if signal.sigwaitinfo(WAITED).si_signo in STOP:
                 return

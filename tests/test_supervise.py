@@ -27,11 +27,11 @@ with Supervisor() as supervisor:
 print("ended", flush=True)
 """
 WOKEN = """
-import threading
-from cuse_scullv.supervise import Supervisor
+import os, threading
+from cuse_scullv.supervise import WAKE, Supervisor
 with Supervisor() as supervisor:
     done = []
-    threading.Thread(target=lambda: (done.append(1), supervisor.wake())).start()
+    threading.Thread(target=lambda: (done.append(1), os.kill(os.getpid(), WAKE))).start()
     supervisor.wait(lambda: bool(done))
 print("ended", flush=True)
 """

@@ -54,14 +54,24 @@ class Process:
         return lines[-1] if lines else f"status {self._child.poll()}"
 
     def resident_bytes(self) -> int:
-        """Rss of proc(5): memory that is in RAM, shared or not."""
-        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
-        line = next(line for line in rollup.splitlines() if line.startswith("Rss:"))
-        return int(line.split()[1]) * 1024
+        """Pss of proc(5), of all its processes: memory that is in RAM, what they share once."""
+        total = 0
+        for pid in self.pids():
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            line = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
+            total += int(line.split()[1]) * 1024
+        return total
+
+    def pids(self) -> list[int]:
+        """Of the process that was started, and of its children."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [self.pid, *map(int, children.split())]
 
     def cpu_seconds(self) -> float:
-        """Time on a CPU, to the nanosecond, of all its threads, also those that ended."""
-        return time.clock_gettime(~self.pid << 3 | 2)  # as clock_getcpuclockid(3) makes it
+        """Time on a CPU, to the nanosecond, of all its processes and threads, also of threads that
+        ended."""
+        # As clock_getcpuclockid(3) makes it.
+        return sum(time.clock_gettime(~pid << 3 | 2) for pid in self.pids())
 
     def end(self) -> None:
         """SIGTERM, and SIGKILL for one that does not listen."""

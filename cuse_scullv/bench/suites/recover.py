@@ -1,4 +1,4 @@
-"""What it costs that nothing is lost when a worker dies: the same device with and without --recover."""
+"""What it costs that nothing is lost when a worker dies: one device with --recover, and without."""
 
 from __future__ import annotations
 
