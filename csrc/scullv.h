@@ -61,6 +61,7 @@ void store_get_info(struct store *store, struct store_info *info);
 uint64_t store_count_quanta(struct store *store); /* that have memory */
 /* What was written is where it outlives a power cut, if it is a file on a disk. -ENOSYS: it is none. */
 int store_sync(struct store *store);
+int store_descriptor(const struct store *store); /* the file that it is; borrowed. -1: none */
 /* For whoever changes the store otherwise than through the file view, before and after: pages that
  * the kernel has of the range are written back and dropped. Not while holding any lock. */
 void store_tell_watch(struct store *store, uint64_t offset, uint64_t length);

@@ -29,6 +29,7 @@ from cuse_scullv.ioctl import FLAG_FILE, FLAG_MAP, FLAG_MEMFD
 from cuse_scullv.memory import default_limit
 from cuse_scullv.params import Geometry, parse_size
 from cuse_scullv.store import Budget, Store
+from cuse_scullv.takeover import Taken
 
 logger = logging.getLogger(__name__)
 
@@ -95,14 +96,21 @@ class Ground:
     """What the devices of a server stand on: one limit, and a store for each."""
 
     def __init__(
-        self, backing: Backing, devices: int, max_bytes: int | None, *, exact_holes: bool = False
+        self,
+        backing: Backing,
+        devices: int,
+        max_bytes: int | None,
+        *,
+        exact_holes: bool = False,
+        taken: Taken | None = None,
     ) -> None:
         """Opens nothing that cannot be closed again; the stores are made by `store`.
 
         `max_bytes`: the limit of all devices together; None: half of the memory that is available
         for anon and memfd, and what its file system has for a file. `exact_holes`: what was not
         written is a hole, as by the book's rules a read ends there; else the kernel may make
-        zeros of what is next to a write, which is faster. Raises BackingError."""
+        zeros of what is next to a write, which is faster. `taken`: what a keeper before had
+        opened. Raises BackingError."""
         self.backing = backing
         self.read_only = False
         self._devices = devices
@@ -116,7 +124,12 @@ class Ground:
         elif max_bytes is None:
             self._limited = False
         self.budget = Budget(self.limit or _UNLIMITED)
-        if backing.kind == MEMFD:
+        self._taken = taken
+        if taken is not None:
+            self._limited = taken.limited
+            if not taken.limited:
+                self.budget.follow(os.dup(taken.files[0]))
+        elif backing.kind == MEMFD:
             self._open_tmpfs(huge=not exact_holes and kernel_release() >= _LARGE_PAGES)
 
     def _open_tmpfs(self, huge: bool) -> None:
@@ -133,6 +146,11 @@ class Ground:
         return _FLAGS[self.backing.kind]
 
     @property
+    def limited(self) -> bool:
+        """The limit is kept by us, and not by the file system."""
+        return self._limited
+
+    @property
     def used(self) -> int:
         """Bytes of memory, or of disk, that the devices have."""
         if self._limited:
@@ -145,7 +163,9 @@ class Ground:
         if self.backing.kind == ANON:
             return Store(self.budget, quantum, qset)
         fixed = 0
-        if self.backing.kind == MEMFD:
+        if self._taken is not None:
+            fd = self._taken.files[number]
+        elif self.backing.kind == MEMFD:
             fd = self._memory_file(number)
         else:
             path = self.backing.path_of(number, self._devices)

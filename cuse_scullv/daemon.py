@@ -25,6 +25,7 @@ from cuse_scullv.device import ScullDevice, Shared
 from cuse_scullv.params import Params
 from cuse_scullv.registry import DEV
 from cuse_scullv.state import State
+from cuse_scullv.takeover import Taken
 
 
 class ServeError(Exception):
@@ -101,20 +102,27 @@ class Settings:
     @property
     def places(self) -> list[Path]:
         """Where clients find all this: the nodes, and the directory of files."""
+        return self.places_at(os.path.realpath(self.files) if self.files is not None else None)
+
+    def places_at(self, directory: str | None) -> list[Path]:
+        """The same, where the directory's real path is known: nobody may be there to answer who
+        looks at it."""
         nodes = {DEV / name: None for name in (self.name, *self.names)} if self.node else {}
-        files = [Path(os.path.realpath(self.files))] if self.files is not None else []
-        return [*nodes, *files]
+        return [*nodes, *([Path(directory)] if directory is not None else [])]
 
 
-def make_devices(settings: Settings, state: State | None = None) -> list[ScullDevice]:
+def make_devices(
+    settings: Settings, state: State | None = None, taken: Taken | None = None
+) -> list[ScullDevice]:
     """The devices, served by nobody yet; the caller closes them. `state`: where what they are to
-    remember outlives this process. Raises ServeError."""
+    remember outlives this process. `taken`: what a keeper before had opened. Raises ServeError."""
     with ExitStack() as undo:
         ground = Ground(
             settings.backing,
             settings.devices,
             settings.max_bytes,
             exact_holes=settings.params.ldd3,
+            taken=taken,
         )
         undo.callback(ground.close)
         shared = Shared(settings.params, ground, state)

@@ -13,11 +13,13 @@ so the keeper always notices that a worker has died.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import logging
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,7 +27,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from cuse_scullv import cuse, mount, privileges
 from cuse_scullv.background import let_go, name_process
@@ -47,6 +49,7 @@ from cuse_scullv.registry import DEV
 from cuse_scullv.service import Holdings, receive, send, work
 from cuse_scullv.state import State
 from cuse_scullv.supervise import WAKE
+from cuse_scullv.takeover import Taken, TakeoverError, check_program
 
 READY_S = 30.0
 """How long a worker may take to begin, seconds; it needs milliseconds."""
@@ -186,8 +189,11 @@ class Keeper:
     Entering raises ServeError, DeviceError, or OSError, and leaves nothing behind.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, taken: Taken | None = None) -> None:
+        """`taken`: what a keeper before, which has become this one, holds."""
         self.settings = settings
+        self._taken = taken
+        self._folder = str(Path.cwd())
         self.devices: list[ScullDevice] = []
         self.paths = settings.paths
         """What clients open: the nodes, or the files where there are no nodes."""
@@ -227,9 +233,13 @@ class Keeper:
     def _hold(self, stack: ExitStack) -> None:
         settings = self.settings
         user = self._user()
-        state = State.create(settings.devices, settings.devices + 2)
+        taken = self._taken
+        if taken is not None:
+            state = State(taken.state)
+        else:
+            state = State.create(settings.devices, settings.devices + 2)
         stack.callback(state.close)
-        self.devices = make_devices(settings, state if settings.recover else None)
+        self.devices = make_devices(settings, state if settings.recover else None, taken)
         for device in self.devices:
             stack.callback(device.close)
         self.held = Holdings(
@@ -241,9 +251,11 @@ class Keeper:
             settings.view,
             user=user,
             drop=settings.drop,
+            numbers=taken.numbers if taken is not None else [],
         )
         if settings.node:
-            require_cuse()
+            if taken is None:
+                require_cuse()
             self._hold_nodes(stack)
         if settings.files is not None:
             self._hold_mount(stack)
@@ -274,10 +286,15 @@ class Keeper:
                     group=settings.group,
                 )
             )
-        for device in served:
+        for number, device in enumerate(served):
             node = Node(device)
-            node.check_free()
-            self.held.nodes.append((device, open_cuse()))
+            if self._taken is not None:
+                node.adopt(self._taken.made[number])
+                fd = self._taken.nodes[number]
+            else:
+                node.check_free()
+                fd = open_cuse()
+            self.held.nodes.append((device, fd))
             self._nodes.append(node)
             stack.callback(self._close_node)
 
@@ -290,9 +307,13 @@ class Keeper:
 
     def _hold_mount(self, stack: ExitStack) -> None:
         assert self.settings.files is not None
-        directory = self.settings.files.resolve()
-        mount.check(directory)
-        self.held.fuse, self.held.mounted = mount.mount(directory)
+        if self._taken is not None and self._taken.mount is not None:
+            self.held.fuse, self.held.mounted = self._taken.fuse, self._taken.mount
+            directory = Path(self._taken.mount.directory)
+        else:
+            directory = self.settings.files.resolve()
+            mount.check(directory)
+            self.held.fuse, self.held.mounted = mount.mount(directory)
         stack.callback(self._leave_mount)
         self._start_looker(directory, stack)
 
@@ -327,7 +348,8 @@ class Keeper:
         self._fork()
         self._await(lambda: self._current.ready, READY_S, "no worker has begun")
         for node in self._nodes:
-            node.appear(READY_S)
+            if self._taken is None:
+                node.appear(READY_S)
             complaint = self._aside_and_wait(partial(check_node, node.path))
             if complaint is not None:
                 raise ServeError(complaint)
@@ -340,6 +362,38 @@ class Keeper:
         worker = self._current
         worker.order("let_go")
         self._await(lambda: worker.done == "let_go" or worker is not self._worker, READY_S, "")
+
+    def reload(self) -> None:
+        """Becomes the program as it is installed now; where that cannot be, stays what it is and
+        says why."""
+        try:
+            if not self.settings.recover:
+                raise TakeoverError("only a server with --recover outlives its program")
+            check_program(self._folder)
+        except (TakeoverError, OSError, subprocess.TimeoutExpired) as error:
+            logger.error("not reloaded: %s", error)
+            return
+        self._become()
+
+    def _become(self) -> NoReturn:
+        self._ending = True
+        if self._worker is not None:
+            self._worker.close()
+        for pid in list(self._asides):
+            self._end_aside(pid)
+        mounted = self.held.mounted
+        Taken(
+            state=self.held.state.fd,
+            files=[device.store.descriptor for device in self.devices],
+            limited=self.devices[0].shared.ground.limited,
+            nodes=[fd for _, fd in self.held.nodes],
+            made=[node.is_made for node in self._nodes],
+            fuse=self.held.fuse,
+            mounted=dataclasses.asdict(mounted) if mounted is not None else None,
+            numbers=self.held.numbers,
+            in_background=self._in_background,
+            folder=self._folder,
+        ).become()
 
     # --- the worker
 

@@ -171,6 +171,11 @@ class Store:
         )
 
     @property
+    def descriptor(self) -> int:
+        """The file that the store is, which it closes itself; -1: none."""
+        return int(lib.store_descriptor(self.pointer))
+
+    @property
     def file(self) -> int:
         """The file that the store is, for the kernel to read and write without asking; -1: none."""
         return int(lib.store_file(self.pointer))

@@ -15,7 +15,8 @@ from types import TracebackType
 STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Sent to the waiter so that `wait` and `run` look at `ended`.
 WAKE = signal.SIGURG
-WAITED = {*STOP, signal.SIGCHLD, WAKE}
+RELOAD = signal.SIGUSR2
+WAITED = {*STOP, signal.SIGCHLD, WAKE, RELOAD}
 
 # siginfo's si_code when the kernel made the signal (SI_KERNEL, asm-generic/siginfo.h): a terminal's
 # ^C or hang-up, which the command got as well.
@@ -51,11 +52,19 @@ class Supervisor:
             pass
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
-    def wait(self, ended: Callable[[], bool] = lambda: False) -> None:
-        """Until a stopping signal comes, or `ended()` is true after a WAKE."""
+    def wait(
+        self,
+        ended: Callable[[], bool] = lambda: False,
+        reload: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Until a stopping signal comes, or `ended()` is true after a WAKE; after a RELOAD `reload`
+        is called."""
         while not ended():
-            if signal.sigwaitinfo(WAITED).si_signo in STOP:
+            number = signal.sigwaitinfo(WAITED).si_signo
+            if number in STOP:
                 return
+            if number == RELOAD:
+                reload()
 
     def run(
         self,

@@ -238,6 +238,71 @@ def test_an_open_node_stays_open() -> None:
         assert server.stop() == 0
 
 
+# --- another program ------------------------------------------------------------------------------
+
+
+@pytest.mark.mount
+def test_another_program_takes_over(files: FilesServer) -> None:
+    with client.open(files.files[0], "r+") as device:
+        device.write(b"before ")
+        device.set("order", 1)
+        reload(files)
+        device.write(b"after")
+        assert device.get("order") == 1
+        assert device.info().opens == 1
+    assert files.files[0].read_bytes() == b"before after"
+    kill(files)
+    reload(files)
+    assert files.files[0].read_bytes() == b"before after"
+
+
+@pytest.mark.real
+def test_another_program_takes_nodes_over() -> None:
+    server = RealServer("--recover", "--max-bytes", "64M", "--mem-node", "--devices", "2")
+    try:
+        with client.open(server.path, "r+") as device:
+            device.write(b"before ")
+            reload(server)
+            device.write(b"after")
+            assert device.tell() == 12
+    finally:
+        assert server.stop() == 0
+    assert not server.path.exists()
+
+
+def reload(server: RealServer) -> None:
+    """Has the keeper become the program anew; returns when that serves."""
+    worker = server.worker
+    server.process.send_signal(signal.SIGUSR2)
+    until(lambda: server.worker not in (0, worker))
+
+
+@pytest.mark.mount
+def test_who_does_not_recover_does_not_reload(view: Path) -> None:
+    server = FilesServer(view, "--max-bytes", "64M")
+    server.process.send_signal(signal.SIGUSR2)
+    until(lambda: b"not reloaded: only a server with --recover" in server.errors)
+    assert server.files[0].exists()
+    server.stop()
+
+
+@pytest.mark.mount
+def test_a_program_with_other_state_is_refused(
+    view: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = FilesServer(view, "--recover", "--max-bytes", "64M")
+    worker = server.worker
+    other = tmp_path / "cuse_scullv"
+    other.mkdir()
+    (other / "__init__.py").write_text("")
+    (other / "_native.py").write_text("class lib:\n    state_version = staticmethod(lambda: 99)\n")
+    server.process.send_signal(signal.SIGUSR2)
+    until(lambda: b"reads state of version 99, this one's is of version 1" in server.errors)
+    assert server.worker == worker
+    server.stop()
+
+
 # --- kill points ----------------------------------------------------------------------------------
 
 POINTS = [

@@ -31,7 +31,8 @@ struct backing {
     /* Size, memory, changes: the store itself knows the rest. */
     void (*get_info)(struct store *store, struct store_info *info);
     int (*sync)(struct store *store);       /* NULL: it lasts as long as the store */
-    int (*file)(const struct store *store); /* NULL: none */
+    int (*descriptor)(const struct store *store); /* NULL: none */
+    bool (*is_open_to_all)(const struct store *store); /* who may do I/O on it without us */
     void (*unmake)(struct store *store); /* the last reference has gone */
     bool adopts; /* a write that lies in spares needs no copy */
 };

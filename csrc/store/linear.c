@@ -348,9 +348,14 @@ static void linear_unmake(struct store *store)
     image_free(store->image);
 }
 
-static int linear_file(const struct store *store)
+static int linear_descriptor(const struct store *store)
 {
-    return image_is_open_to_all(store->image) ? image_fd(store->image) : -1;
+    return image_fd(store->image);
+}
+
+static bool linear_is_open_to_all(const struct store *store)
+{
+    return image_is_open_to_all(store->image);
 }
 
 static const struct backing linear = {
@@ -366,7 +371,8 @@ static const struct backing linear = {
     .count_quanta = linear_count,
     .get_info = linear_get_info,
     .sync = linear_sync,
-    .file = linear_file,
+    .descriptor = linear_descriptor,
+    .is_open_to_all = linear_is_open_to_all,
     .unmake = linear_unmake,
 };
 

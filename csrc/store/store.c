@@ -204,9 +204,16 @@ int store_sync(struct store *store)
     return store->backing->sync ? store->backing->sync(store) : -ENOSYS;
 }
 
+int store_descriptor(const struct store *store)
+{
+    return store->backing->descriptor ? store->backing->descriptor(store) : -1;
+}
+
 int store_file(const struct store *store)
 {
-    return store->backing->file ? store->backing->file(store) : -1;
+    return store->backing->descriptor && store->backing->is_open_to_all(store)
+               ? store_descriptor(store)
+               : -1;
 }
 
 void store_get_info(struct store *store, struct store_info *info)

@@ -160,7 +160,8 @@ OPTIONS: tuple[click.Option, ...] = (
     ),
     option(
         "--files",
-        type=click.Path(path_type=Path),
+        type=Path,  # click's own looks at it: where a keeper takes over, nobody is there to answer
+        metavar="PATH",
         help="Directory to mount the file view on: a file per device that can be sought, mapped "
         "and truncated.",
     ),

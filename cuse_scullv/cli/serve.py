@@ -14,7 +14,7 @@ import click
 import sdnotify
 
 from cuse_scullv import cuse
-from cuse_scullv.background import Background, detach
+from cuse_scullv.background import Background, detach, let_go
 from cuse_scullv.backing import ANON, MEMFD, Backing
 from cuse_scullv.cli._serve_options import OPTIONS, Asked
 from cuse_scullv.daemon import ServeError, Settings, summary
@@ -24,6 +24,7 @@ from cuse_scullv.params import Params
 from cuse_scullv.pidfile import PidFile
 from cuse_scullv.registry import registered
 from cuse_scullv.supervise import Supervisor, cannot_run
+from cuse_scullv.takeover import Taken, taken
 
 ENDED = 1
 
@@ -108,9 +109,12 @@ def serve_as_asked(**options: Any) -> int:
     try:
         settings = build_settings(asked, params)
         pidfile = asked.pidfile.absolute() if asked.pidfile is not None else None
-        background = detach() if asked.daemon else None
+        before = taken()
+        if before is not None and before.in_background:
+            let_go()
+        background = detach() if asked.daemon and before is None else None
         with named(pidfile):
-            return serve(settings, asked.cmd, background)
+            return serve(settings, asked.cmd, background, before)
     except ServeError as error:
         raise click.ClickException(str(error)) from None
 
@@ -140,10 +144,15 @@ def named(pidfile: Path | None) -> Iterator[None]:
         yield
 
 
-def serve(settings: Settings, cmd: tuple[str, ...], background: Background | None) -> int:
+def serve(
+    settings: Settings,
+    cmd: tuple[str, ...],
+    background: Background | None,
+    before: Taken | None = None,
+) -> int:
     """Serves until a signal, or while `cmd` runs; the exit status."""
     try:
-        return serve_until_told(settings, cmd, background)
+        return serve_until_told(settings, cmd, background, before)
     except LeftMountedError as error:
         complain(str(error.strerror), background)
         return ENDED
@@ -158,13 +167,16 @@ def complain(what: str, background: Background | None) -> None:
 
 
 def serve_until_told(
-    settings: Settings, cmd: tuple[str, ...], background: Background | None
+    settings: Settings,
+    cmd: tuple[str, ...],
+    background: Background | None,
+    before: Taken | None,
 ) -> int:
     """The same; raises LeftMountedError besides."""
     with (
         Supervisor() as supervisor,
-        registered(settings.places),
-        Keeper(settings) as keeper,
+        registered(places(settings, before)),
+        Keeper(settings, before) as keeper,
     ):
         print(
             f"cuse-scullv: {summary(settings, keeper.devices[0].shared)}",
@@ -184,12 +196,17 @@ def serve_until_told(
         if cmd:
             status = run(supervisor, keeper, cmd)
         else:
-            supervisor.wait(keeper.ended)
+            supervisor.wait(keeper.ended, keeper.reload)
         notifier.notify("STOPPING=1")
         if keeper.why:
             complain(keeper.why, background)
             return ENDED
     return status
+
+
+def places(settings: Settings, before: Taken | None) -> list[Path]:
+    mounted = before.mount if before is not None else None
+    return settings.places_at(mounted.directory) if mounted is not None else settings.places
 
 
 def run(supervisor: Supervisor, keeper: Keeper, cmd: tuple[str, ...]) -> int:

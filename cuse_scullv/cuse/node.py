@@ -75,6 +75,15 @@ class Node:
                 " root, or leave the owner, group and mode to a udev rule",
             ) from error
 
+    @property
+    def is_made(self) -> bool:
+        """Whether we have made the entry, and not the kernel."""
+        return self._made is not None
+
+    def adopt(self, is_made: bool) -> None:
+        """The node is there already: a keeper before had it appear."""
+        self._made = self.path.lstat() if is_made else None
+
     def remove(self) -> None:
         """Takes the node away if we made it, and it is still the one that we made."""
         made, self._made = self._made, None
