@@ -327,26 +327,26 @@ static uint8_t *room_at(const struct ledger *ledger, unsigned number)
 }
 
 /* Touched by hand where the kernel cannot (before Linux 5.14). */
-static void populate(uint8_t *room)
+static void populate(uint8_t *room, size_t bytes)
 {
-    if (madvise(room, LEDGER_ROOM, MADV_POPULATE_WRITE) == 0)
+    if (madvise(room, bytes, MADV_POPULATE_WRITE) == 0)
         return;
-    for (size_t at = 0; at < LEDGER_ROOM; at += 4096) {
+    for (size_t at = 0; at < bytes; at += 4096) {
         volatile uint8_t *byte = room + at;
 
         *byte = *byte;
     }
 }
 
-void *ledger_room(struct ledger *ledger, unsigned number)
+void *ledger_room(struct ledger *ledger, unsigned number, size_t bytes)
 {
     uint8_t *room;
 
     if (!ledger->outlives || number >= LEDGER_ROOMS)
         return NULL;
     room = room_at(ledger, number);
-    populate(room);
-    mlock(room, LEDGER_ROOM); /* if we may: else a room that is swapped out is a fault after all */
+    populate(room, bytes);
+    mlock(room, bytes); /* if we may: else a room that is swapped out is a fault after all */
     return room;
 }
 

@@ -42,8 +42,8 @@ void ledger_disown(struct ledger *ledger, uint64_t file);
 
 /* --- messages under way --------------------------------------------------------------------------- */
 
-/* Of a reader's number: where it receives, LEDGER_ROOM bytes. NULL: not kept. */
-void *ledger_room(struct ledger *ledger, unsigned number);
+/* Of a reader's number: where it receives, `bytes` (LEDGER_ROOM at most). NULL: not kept. */
+void *ledger_room(struct ledger *ledger, unsigned number, size_t bytes);
 struct journal *ledger_journal(struct ledger *ledger, unsigned number); /* NULL: not kept */
 /* Of a call that will be run by another thread: the message (from the journal of this thread) is kept
  * in a slot: 0, or -EMSGSIZE: too long to be kept, -ENOBUFS: no slot. */

@@ -39,7 +39,7 @@ int request_room_init(struct request_room *room, size_t payload_max, struct ledg
                       unsigned number)
 {
     size_t bytes = PAGE + payload_max;
-    uint8_t *map = ledger ? ledger_room(ledger, number) : NULL;
+    uint8_t *map = ledger ? ledger_room(ledger, number, bytes) : NULL;
     struct journal *journal = map ? ledger_journal(ledger, number) : NULL;
 
     if (!map)

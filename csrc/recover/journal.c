@@ -47,11 +47,14 @@ struct journal *journal_current(void)
     return current;
 }
 
+bool journal_will_replay(void)
+{
+    return current && done < found;
+}
+
 bool journal_replays(int64_t *result)
 {
-    if (!current)
-        return false;
-    if (done >= found)
+    if (!journal_will_replay())
         return false;
     done++;
     *result = current->result;

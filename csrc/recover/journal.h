@@ -30,6 +30,7 @@ struct journal *journal_current(void); /* NULL: none */
 /* A step that changes something asks before: true: a worker before this one did it, and had this
  * result. */
 bool journal_replays(int64_t *result);
+bool journal_will_replay(void); /* the next step is such a one */
 /* … and says so after, before anybody else can see what it did. */
 void journal_applied(int64_t result);
 /* The next step moves this cell to base + its result. */

@@ -86,11 +86,10 @@ static void have_read(struct handle *handle, size_t bytes)
 int handle_plan_read(struct handle *handle, size_t len, bool continues, struct read_plan *plan)
 {
     LOCKED(&handle->lock);
-    int64_t before;
     int rc;
 
-    if (journal_replays(&before)) /* the position has been moved past it */
-        return store_plan_read(handle->store, journal_base(), (size_t)before, handle->flags, plan);
+    if (journal_will_replay()) /* by handle_read, once */
+        return -E2BIG;
     if (spent(handle, continues))
         len = 0;
     rc = store_plan_read(handle->store, position_of(handle), len, handle->flags, plan);
@@ -106,7 +105,7 @@ ssize_t handle_read(struct handle *handle, void *data, size_t len, bool continue
     int64_t before;
     ssize_t done;
 
-    if (journal_replays(&before))
+    if (journal_replays(&before)) /* the position has been moved past it */
         return store_read_into(handle->store, journal_base(), data, (size_t)before, handle->flags);
     if (spent(handle, continues))
         return 0;
