@@ -158,9 +158,15 @@ void channel_set_ready(struct channel *channel, int status)
     pthread_cond_broadcast(&channel->workers.queue.changed);
 }
 
-bool channel_is_resumed(const struct channel *channel)
+ssize_t channel_send(const struct channel *channel, int fd, const struct iovec *iov, int count)
 {
-    return channel->resumed;
+    ssize_t length = 0;
+
+    if (!channel->resumed)
+        return writev(fd, iov, count);
+    for (int i = 0; i < count; i++)
+        length += (ssize_t)iov[i].iov_len;
+    return length;
 }
 
 int channel_wait_ready(struct channel *channel, uint32_t timeout_ms)

@@ -3,6 +3,7 @@
 #define CHANNEL_H
 
 #include <fuse_lowlevel.h>
+#include <sys/uio.h>
 
 #include "channel/request.h"
 #include "channel/upcall.h"
@@ -25,8 +26,8 @@ struct channel_setup {
 struct channel *channel_new(void);
 int channel_start(struct channel *channel, const struct channel_setup *setup);
 void channel_discard(struct channel *channel); /* of one that was not started */
-/* INIT is answered by a worker before: what is said to it goes nowhere. */
-bool channel_is_resumed(const struct channel *channel);
+/* writev(2) of a reply; one to an INIT that a worker before has answered goes nowhere. */
+ssize_t channel_send(const struct channel *channel, int fd, const struct iovec *iov, int count);
 /* The first reply is about to go out: channel_set_ready follows, and no end before it counts. */
 void channel_greet(struct channel *channel);
 /* The first reply has gone out: 0 ready, or -errno. Wakes channel_wait_ready. */

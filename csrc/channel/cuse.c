@@ -115,13 +115,7 @@ static const struct cuse_lowlevel_ops operations = {
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
-    ssize_t length = 0;
-
-    if (!channel_is_resumed(userdata))
-        return writev(fd, iov, count);
-    for (int i = 0; i < count; i++)
-        length += (ssize_t)iov[i].iov_len;
-    return length;
+    return channel_send(userdata, fd, iov, count);
 }
 
 static ssize_t io_read(int fd, void *data, size_t size, void *userdata)

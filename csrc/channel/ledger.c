@@ -22,6 +22,7 @@
 
 #include "base/killpoint.h"
 #include "base/lock.h"
+#include "base/numbers.h"
 #include "recover/state.h"
 #include "store/handle.h"
 
@@ -43,8 +44,6 @@ _Static_assert(sizeof(struct file) == 64, "a cache line");
 
 struct slot {
     struct journal journal;
-    uint32_t length; /* bytes of the message */
-    uint32_t unused;
     _Alignas(8) uint8_t message[LEDGER_CALL]; /* of a call only */
 };
 
@@ -53,7 +52,7 @@ struct book {
     uint32_t greeting_length;
     _Atomic uint32_t greeted;
     uint8_t greeting[LEDGER_GREETING];
-    _Atomic uint32_t files; /* entries that have been used */
+    _Atomic uint32_t files, calls, rooms; /* that have been used */
     _Alignas(4096) struct slot reader[LEDGER_ROOMS]; /* whose messages are in rooms */
     struct slot call[LEDGER_CALLS];
     struct file file[FILES_MOST];
@@ -67,15 +66,20 @@ struct ledger {
     size_t mapped;          /* bytes from `book` on */
     struct handle **handle; /* by entry */
     pthread_mutex_t lock;
-    uint32_t *free_file, free_files, room_for_free; /* a stack of entries */
-    uint32_t free_call[LEDGER_CALLS], free_calls;
+    struct numbers files, calls;
 };
-
-static _Thread_local struct journal *last_call;
 
 static uint64_t unique_of(const void *message)
 {
     return ((const volatile struct fuse_in_header *)message)->unique;
+}
+
+/* 0: it is not under way. All else of the message is there before. */
+static void set_unique(void *message, uint64_t unique)
+{
+    _Atomic uint64_t *at = (void *)&((struct fuse_in_header *)message)->unique;
+
+    atomic_store_explicit(at, unique, memory_order_release);
 }
 
 /* --- life ------------------------------------------------------------------------------------------ */
@@ -95,23 +99,8 @@ static struct book *map_book(int fd, uint32_t place, size_t bytes)
     if (fd < 0)
         return map_private(bytes);
     map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-               (off_t)state_place(NULL, place));
+               (off_t)state_place(place));
     return map == MAP_FAILED ? NULL : map;
-}
-
-static bool free_file(struct ledger *ledger, uint32_t entry)
-{
-    if (ledger->free_files == ledger->room_for_free) {
-        uint32_t room = ledger->room_for_free ? 2 * ledger->room_for_free : 64;
-        uint32_t *more = realloc(ledger->free_file, room * sizeof(*more));
-
-        if (!more)
-            return false; /* it is never used again */
-        ledger->free_file = more;
-        ledger->room_for_free = room;
-    }
-    ledger->free_file[ledger->free_files++] = entry;
-    return true;
 }
 
 static void find_free(struct ledger *ledger)
@@ -120,12 +109,10 @@ static void find_free(struct ledger *ledger)
 
     for (uint32_t i = book->files; i-- > 0;)
         if (!(book->file[i].generation & 1))
-            free_file(ledger, i);
-    if (!ledger->outlives)
-        return;
-    for (uint32_t i = LEDGER_CALLS; i-- > 0;)
+            numbers_give_back(&ledger->files, i);
+    for (uint32_t i = book->calls; i-- > 0;)
         if (!unique_of(book->call[i].message))
-            ledger->free_call[ledger->free_calls++] = i;
+            numbers_give_back(&ledger->calls, i);
 }
 
 struct ledger *ledger_new(int fd, uint32_t place)
@@ -143,6 +130,8 @@ struct ledger *ledger_new(int fd, uint32_t place)
         ledger_free(ledger);
         return NULL;
     }
+    ledger->files = (struct numbers){.used = &ledger->book->files, .most = FILES_MOST};
+    ledger->calls = (struct numbers){.used = &ledger->book->calls, .most = LEDGER_CALLS};
     find_free(ledger);
     return ledger;
 }
@@ -159,7 +148,8 @@ void ledger_free(struct ledger *ledger)
     if (ledger->handle)
         munmap(ledger->handle, FILES_MOST * sizeof(*ledger->handle));
     pthread_mutex_destroy(&ledger->lock);
-    free(ledger->free_file);
+    numbers_end(&ledger->files);
+    numbers_end(&ledger->calls);
     free(ledger);
 }
 
@@ -226,14 +216,7 @@ static bool take_entry(struct ledger *ledger, uint32_t *entry)
 {
     LOCKED(&ledger->lock);
 
-    if (ledger->free_files) {
-        *entry = ledger->free_file[--ledger->free_files];
-        return true;
-    }
-    if (ledger->book->files == FILES_MOST)
-        return false;
-    *entry = ledger->book->files++;
-    return true;
+    return numbers_take(&ledger->files, entry);
 }
 
 uint64_t ledger_open(struct ledger *ledger, struct handle *handle, const struct call *call)
@@ -276,7 +259,7 @@ void ledger_disown(struct ledger *ledger, uint64_t number)
     KILL_POINT(KILL_CLOSED);
     ledger->handle[entry] = NULL;
     LOCKED(&ledger->lock);
-    free_file(ledger, entry);
+    numbers_give_back(&ledger->files, entry);
 }
 
 void ledger_close(struct ledger *ledger, uint64_t number)
@@ -345,6 +328,8 @@ void *ledger_room(struct ledger *ledger, unsigned number, size_t bytes)
     if (!ledger->outlives || number >= LEDGER_ROOMS)
         return NULL;
     room = room_at(ledger, number);
+    if (ledger->book->rooms <= number) /* they are made one after the other */
+        ledger->book->rooms = number + 1;
     populate(room, bytes);
     mlock(room, bytes); /* if we may: else a room that is swapped out is a fault after all */
     return room;
@@ -366,21 +351,23 @@ static bool is_call(const struct ledger *ledger, const struct journal *journal)
 static struct slot *take_slot(struct ledger *ledger)
 {
     LOCKED(&ledger->lock);
+    uint32_t number;
 
-    return ledger->free_calls ? &ledger->book->call[ledger->free_call[--ledger->free_calls]] : NULL;
+    return numbers_take(&ledger->calls, &number) ? &ledger->book->call[number] : NULL;
 }
 
-int ledger_keep_call(struct ledger *ledger, const void *message, size_t length)
+int ledger_keep_call(struct ledger *ledger, const void *message, size_t length,
+                     struct journal **kept)
 {
     struct journal *journal = journal_current();
-    const size_t unique_at = offsetof(struct fuse_in_header, unique);
+    const size_t past = offsetof(struct fuse_in_header, unique) + sizeof(uint64_t);
     struct slot *slot;
 
-    last_call = NULL;
+    *kept = NULL;
     if (!ledger->outlives)
         return 0;
     if (journal && is_call(ledger, journal)) {
-        last_call = journal;
+        *kept = journal;
         return 0;
     }
     if (length > sizeof(slot->message))
@@ -390,58 +377,51 @@ int ledger_keep_call(struct ledger *ledger, const void *message, size_t length)
         return -ENOBUFS;
     if (journal)
         slot->journal = *journal;
-    slot->length = (uint32_t)length;
-    memcpy(slot->message, message, unique_at);
-    memcpy(slot->message + unique_at + 8, (const uint8_t *)message + unique_at + 8,
-           length - unique_at - 8);
-    atomic_store_explicit((_Atomic uint64_t *)(void *)(slot->message + unique_at),
-                          unique_of(message), memory_order_release);
-    last_call = &slot->journal;
+    memcpy(slot->message, message, offsetof(struct fuse_in_header, unique));
+    memcpy(slot->message + past, (const uint8_t *)message + past, length - past);
+    set_unique(slot->message, unique_of(message));
+    *kept = &slot->journal;
     KILL_POINT(KILL_KEPT);
     return 0;
 }
 
-bool ledger_begin_call(struct journal *journal)
+void ledger_begin_call(struct journal *journal)
 {
-    uint64_t unique = unique_of(((struct slot *)journal)->message);
-    bool is_known = journal->unique == unique;
-
-    journal_begin(journal, unique);
-    return is_known;
-}
-
-struct journal *ledger_last_call(void)
-{
-    struct journal *kept = last_call;
-
-    last_call = NULL;
-    return kept;
+    journal_begin(journal, unique_of(((struct slot *)journal)->message));
 }
 
 void ledger_drop_call(struct ledger *ledger, struct journal *journal)
 {
     struct slot *slot = (struct slot *)journal;
-    const size_t unique_at = offsetof(struct fuse_in_header, unique);
 
-    atomic_store_explicit((_Atomic uint64_t *)(void *)(slot->message + unique_at), 0,
-                          memory_order_release);
+    set_unique(slot->message, 0);
     LOCKED(&ledger->lock);
-    ledger->free_call[ledger->free_calls++] = (uint32_t)(slot - ledger->book->call);
+    numbers_give_back(&ledger->calls, (uint32_t)(slot - ledger->book->call));
 }
 
 /* --- after a death ----------------------------------------------------------------------------------- */
 
-static void *message_of(const struct ledger *ledger, unsigned slot)
-{
-    if (slot < LEDGER_CALLS)
-        return ledger->book->call[slot].message;
-    return room_at(ledger, slot - LEDGER_CALLS) + 4096 - 80;
-}
+/* A message that may be under way, and its journal. */
+struct place {
+    void *message;
+    struct journal *journal;
+    bool in_room;
+};
 
-static struct journal *journal_of(struct ledger *ledger, unsigned slot)
+/* The first `calls` calls, then the rooms that have been used, by number; false: there are no more. */
+static bool place_at(const struct ledger *ledger, unsigned calls, unsigned number,
+                     struct place *place)
 {
-    return slot < LEDGER_CALLS ? &ledger->book->call[slot].journal
-                               : &ledger->book->reader[slot - LEDGER_CALLS].journal;
+    struct book *book = ledger->book;
+
+    if (number < calls)
+        *place = (struct place){book->call[number].message, &book->call[number].journal, false};
+    else if (number < calls + book->rooms)
+        *place = (struct place){room_at(ledger, number - calls) + LEDGER_MESSAGE,
+                                &book->reader[number - calls].journal, true};
+    else
+        return false;
+    return true;
 }
 
 static void settle(struct ledger *ledger, struct journal *journal, struct state *state)
@@ -460,43 +440,43 @@ static void settle(struct ledger *ledger, struct journal *journal, struct state 
 
 void ledger_settle(struct ledger *ledger, struct state *state)
 {
-    for (unsigned i = 0; i < LEDGER_CALLS + LEDGER_ROOMS; i++) {
-        uint64_t unique = unique_of(message_of(ledger, i));
+    const unsigned calls = ledger->book->calls;
+    struct place place;
 
-        if (unique && journal_of(ledger, i)->unique == unique)
-            settle(ledger, journal_of(ledger, i), state);
+    for (unsigned i = 0; place_at(ledger, calls, i, &place); i++) {
+        uint64_t unique = unique_of(place.message);
+
+        if (unique && place.journal->unique == unique)
+            settle(ledger, place.journal, state);
     }
 }
 
-static bool is_kept_twice(const struct ledger *ledger, uint64_t unique)
+static bool is_kept_as_call(const struct ledger *ledger, uint64_t unique)
 {
-    for (unsigned i = 0; i < LEDGER_CALLS; i++)
+    for (unsigned i = 0; i < ledger->book->calls; i++)
         if (unique_of(ledger->book->call[i].message) == unique)
             return true;
     return false;
 }
 
-/* The room's message has been seen to: it is not under way there any more. */
-static void clear(void *message)
+static bool is_interrupt(const void *message)
 {
-    ((volatile struct fuse_in_header *)message)->unique = 0;
+    return ((const struct fuse_in_header *)message)->opcode == FUSE_INTERRUPT;
 }
 
 void ledger_each(struct ledger *ledger,
                  void (*found)(void *arg, const void *message, struct journal *journal), void *arg)
 {
-    if (!ledger->outlives)
-        return;
-    for (int interrupts = 0; interrupts < 2; interrupts++)
-        for (unsigned i = 0; i < LEDGER_CALLS + LEDGER_ROOMS; i++) {
-            struct fuse_in_header *message = message_of(ledger, i);
-            bool in_room = i >= LEDGER_CALLS;
+    const unsigned calls = ledger->book->calls; /* more of them are kept on the way */
+    struct place place;
 
-            if (!unique_of(message) || (message->opcode == FUSE_INTERRUPT) != interrupts)
+    for (int interrupts = 0; interrupts < 2; interrupts++)
+        for (unsigned i = 0; place_at(ledger, calls, i, &place); i++) {
+            if (!unique_of(place.message) || is_interrupt(place.message) != interrupts)
                 continue;
-            if (!in_room || !is_kept_twice(ledger, message->unique))
-                found(arg, message, journal_of(ledger, i));
-            if (in_room)
-                clear(message);
+            if (!place.in_room || !is_kept_as_call(ledger, unique_of(place.message)))
+                found(arg, place.message, place.journal);
+            if (place.in_room)
+                set_unique(place.message, 0);
         }
 }

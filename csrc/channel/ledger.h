@@ -13,6 +13,7 @@
 struct handle;
 
 #define LEDGER_ROOM ((size_t)4096 + ((size_t)1 << 20)) /* bytes of a message, at most */
+#define LEDGER_MESSAGE ((size_t)4096 - 80)              /* where in a room a message begins */
 #define LEDGER_ROOMS 64u                               /* of threads that read */
 #define LEDGER_CALLS 4096u                             /* calls that wait or run, at most */
 #define LEDGER_CALL ((size_t)1192)                     /* bytes of the message of one */
@@ -30,8 +31,7 @@ size_t ledger_greeting(const struct ledger *ledger, void *message);
 
 /* --- open files ---------------------------------------------------------------------------------- */
 
-/* A number for the handle, which is the ledger's now, even and not 0. 0: there are too many. In a
- * request that is replayed it may have one already. */
+/* A number for the handle, which is the ledger's now, even and not 0. 0: there are too many. */
 uint64_t ledger_open(struct ledger *ledger, struct handle *handle, const struct call *call);
 /* The handle of a number; NULL: it is none's. */
 struct handle *ledger_handle(const struct ledger *ledger, uint64_t file);
@@ -46,12 +46,12 @@ void ledger_disown(struct ledger *ledger, uint64_t file);
 void *ledger_room(struct ledger *ledger, unsigned number, size_t bytes);
 struct journal *ledger_journal(struct ledger *ledger, unsigned number); /* NULL: not kept */
 /* Of a call that will be run by another thread: the message (from the journal of this thread) is kept
- * in a slot: 0, or -EMSGSIZE: too long to be kept, -ENOBUFS: no slot. */
-int ledger_keep_call(struct ledger *ledger, const void *message, size_t length);
-/* The calling thread begins with the call that lies in the slot of `journal`. False: nobody before it
- * did. */
-bool ledger_begin_call(struct journal *journal);
-struct journal *ledger_last_call(void); /* the journal of the slot that this thread kept last */
+ * in a slot, whose journal goes to `kept`; NULL where nothing outlives the process. 0, or -EMSGSIZE: too
+ * long to be kept, -ENOBUFS: no slot. */
+int ledger_keep_call(struct ledger *ledger, const void *message, size_t length,
+                     struct journal **kept);
+/* The calling thread begins with the call that lies in the slot of `journal`. */
+void ledger_begin_call(struct journal *journal);
 void ledger_drop_call(struct ledger *ledger, struct journal *journal); /* answered */
 
 /* What was under way when the worker before died: each message once, calls first, INTERRUPTs last,

@@ -34,6 +34,7 @@ static _Thread_local struct {
 
 _Static_assert(sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in) == REQUEST_HEAD,
                "the headers of a WRITE");
+_Static_assert(PAGE - REQUEST_HEAD == LEDGER_MESSAGE, "a payload in a room is page aligned");
 
 int request_room_init(struct request_room *room, size_t payload_max, struct ledger *ledger,
                       unsigned number)
@@ -148,16 +149,18 @@ void request_begin(struct request_room *room, size_t length)
 
 struct journal *request_keep(int *error)
 {
+    struct journal *kept;
     int rc;
 
     *error = 0;
     if (!working.room)
         return NULL;
-    rc = ledger_keep_call(working.room->ledger, working.room->message, working.length);
+    rc = ledger_keep_call(working.room->ledger, working.room->message, working.length,
+                          &kept);
     /* No ioctl of ours has an argument of such a length. */
     if (rc < 0)
         *error = rc == -EMSGSIZE ? ENOTTY : ENOMEM;
-    return ledger_last_call();
+    return kept;
 }
 
 /* From here on the message is not under way any more: it is answered, or kept elsewhere. */

@@ -54,7 +54,6 @@ struct workers {
     _Atomic unsigned reading; /* threads that take requests */
     unsigned starting; /* threads made for calls that wait, and not there yet */
     bool ended, watching;
-    bool resuming; /* what a worker process before had taken is seen to; no thread runs yet */
 };
 
 /* Starts a thread with the lowest free number: 0, or -errno. `payload_max`: 0: it receives nothing. */

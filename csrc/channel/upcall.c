@@ -140,9 +140,8 @@ void call_keep_journal(struct call *call, struct journal *journal)
 /* An open file that the worker before has made already is what its OPEN is answered with. */
 static void begin(struct call *call, struct journal *journal)
 {
-    bool is_known = ledger_begin_call(journal);
-
-    if (is_known && call->kind == CALL_OPEN && journal->opened)
+    ledger_begin_call(journal);
+    if (call->kind == CALL_OPEN && journal->opened)
         call->open = journal->file;
 }
 

@@ -31,9 +31,8 @@ static uint32_t checksum(const struct state *state)
     return sum;
 }
 
-uint64_t state_place(const struct state *state, uint32_t place)
+uint64_t state_place(uint32_t place)
 {
-    (void)state;
     return HEAD + place * STATE_PLACE;
 }
 
@@ -49,7 +48,7 @@ int state_create(uint32_t devices, uint32_t channels)
 
     if (fd < 0)
         return -errno;
-    if (devices > STATE_DEVICES || ftruncate(fd, (off_t)state_place(NULL, channels)) < 0)
+    if (devices > STATE_DEVICES || ftruncate(fd, (off_t)state_place(channels)) < 0)
         goto fail;
     state = map_head(fd);
     if (state == MAP_FAILED)

@@ -95,10 +95,7 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
         amend_init(view, iov, count);
     if (opened)
         amend_open(iov, count);
-    if (channel_is_resumed(view->channel))
-        sent = (ssize_t)(iov[0].iov_len + iov[1].iov_len);
-    else
-        sent = writev(fd, iov, count);
+    sent = channel_send(view->channel, fd, iov, count);
     if (greeting)
         channel_set_ready(view->channel, sent < 0 && errno != ENOENT ? -errno : 0);
     return sent;
