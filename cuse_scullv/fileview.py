@@ -29,6 +29,7 @@ from cuse_scullv.cuse.node import gid_of, uid_of
 from cuse_scullv.cuse.session import Session
 from cuse_scullv.device import MemDevice, OpenFile, ScullDevice
 from cuse_scullv.looker import look
+from cuse_scullv.mappings import is_mapped_by_somebody
 from cuse_scullv.mount import MountError
 from cuse_scullv.state import Place, new_ledger
 
@@ -42,8 +43,6 @@ READY_S = 30.0
 """How long the kernel may take to begin, seconds; it needs milliseconds."""
 GRACE_S = 1.0
 """How long calls that are under way may take to end with the view, seconds."""
-SCAN_S = 1.0
-"""How long to look for mappings in one process, seconds."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Held:
     mounted: mount.Mount
     looker: int
     """A socket to the looker (looker.py), which the view takes a copy of."""
-    place: Place | None
+    place: Place
     owner: tuple[int, int]
     is_admin: bool
     """Whether the keeper has CAP_SYS_ADMIN."""
@@ -226,7 +225,7 @@ class FileView:
         setup.looker = self._looker()
         setup.budget = self.devices[0].shared.ground.budget.pointer
         setup.passthrough = self._view != DIRECT
-        ledger = self._held.place.ledger() if self._held and self._held.place else new_ledger()
+        ledger = self._held.place.ledger() if self._held is not None else new_ledger()
         for session in self._sessions.values():
             session.restore(ledger)
         setup.ledger = ledger
@@ -357,48 +356,3 @@ class _DeviceFile(cuse.DataPathDevice):
         if request.cmd == ioctl.SEEK:
             raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
         return self._device.ioctl(file, request)
-
-
-# --- who has a file mapped ----------------------------------------------------------------------
-
-
-def is_mapped_by_somebody(device: str, inode: int, proc: Path = Path("/proc")) -> bool:
-    """Whether a process that we can look into maps the file. `device`: "major:minor", decimal.
-
-    Somebody who is just mapping or unmapping may keep us from looking for as long as his pages
-    take, and they may wait for an answer of ours: who cannot be looked into in time has it mapped.
-    """
-    scan = _Scan(proc, device, inode)
-    while scan.is_alive():
-        before = scan.looked_into
-        scan.join(SCAN_S)
-        if scan.is_alive() and scan.looked_into == before:
-            return True
-    return scan.found
-
-
-class _Scan(threading.Thread):
-    """Looks into one process after the other, until one maps the file."""
-
-    def __init__(self, proc: Path, device: str, inode: int) -> None:
-        super().__init__(name="scullv-scan", daemon=True)
-        major, minor = (int(part) for part in device.split(":"))
-        self._wanted = [f"{major:02x}:{minor:02x}", str(inode)]
-        self._proc = proc
-        self.found = False
-        self.looked_into = 0
-        self.start()
-
-    def run(self) -> None:
-        for process in self._proc.iterdir():
-            if process.name.isdecimal() and self._maps(process / "maps"):
-                self.found = True
-                return
-            self.looked_into += 1
-
-    def _maps(self, maps: Path) -> bool:
-        try:
-            lines = maps.read_text(errors="replace").splitlines()
-        except OSError:
-            return False  # it has ended, or is not ours to look into
-        return any(line.split(None, 5)[3:5] == self._wanted for line in lines)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import logging
 import os
 import signal
@@ -22,7 +21,7 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -43,13 +42,15 @@ from cuse_scullv.daemon import (
     symlink,
 )
 from cuse_scullv.device import MemDevice, ScullDevice
-from cuse_scullv.fileview import hand_over, is_mapped_by_somebody
+from cuse_scullv.fileview import hand_over
 from cuse_scullv.looker import look
+from cuse_scullv.mappings import is_mapped_by_somebody
 from cuse_scullv.registry import DEV
-from cuse_scullv.service import Holdings, receive, send, work
+from cuse_scullv.service import Holdings, send
 from cuse_scullv.state import State
 from cuse_scullv.supervise import WAKE
 from cuse_scullv.takeover import Taken, TakeoverError, check_program
+from cuse_scullv.worker import WORDS_MAX, Worker
 
 READY_S = 30.0
 """How long a worker may take to begin, seconds; it needs milliseconds."""
@@ -59,127 +60,9 @@ DEATHS, DEATHS_S = 5, 10.0
 """So many deaths within so many seconds are too many."""
 _QUICK_S = 0.05  # who dies so soon after he was forked is followed by the next one later
 _WAIT_MOST_S = 0.5
-_MOMENT_S, _LOOKS = 0.001, 5
-_WORDS_MAX = 1 << 14  # bytes
 _SIGNALS = {signal.SIGCHLD, WAKE}
 
 logger = logging.getLogger(__name__)
-
-
-class Worker:
-    """One worker, from its fork to its end."""
-
-    def __init__(self, held: Holdings) -> None:
-        self.ready = False
-        self.failed = ""
-        """Why it could not begin; empty: nothing is known."""
-        self.hung_up = ""
-        """Which end came from outside."""
-        self.status: int | None = None
-        """Its exit status, or minus the signal; None: it lives."""
-        self.is_left = False
-        """It has ended, but a thread of it has not."""
-        self.done = ""
-        """The last order that it has carried out."""
-        self.born = time.monotonic()
-        self.orders, orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.questions, questions = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._canary, canary = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._words = os.memfd_create("scullv-words", os.MFD_CLOEXEC)
-        self.pid = os.fork()
-        if self.pid == 0:
-            self.orders.close()
-            self.questions.close()
-            self._canary.close()
-            work(held, orders, questions, canary.detach(), self._words)
-        for end in (orders, questions, canary):
-            end.close()
-        for end in (self.orders, self.questions, self._canary):
-            _signal_when_readable(end)
-
-    def reap(self) -> bool:
-        """Whether it has ended. It may not be gone then: a thread may be left that waits for an
-        answer that only the next worker gives."""
-        while self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.status = os.waitstatus_to_exitcode(status)
-            elif not self._is_dying():
-                return False
-            elif self._is_stuck():
-                self.status = -signal.SIGKILL
-                self.is_left = True
-            else:
-                time.sleep(_MOMENT_S)
-        return True
-
-    def _is_dying(self) -> bool:
-        try:
-            return self._canary.recv(1) == b""
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            return True
-
-    def _is_stuck(self) -> bool:
-        """Whether all threads that are left wait in the kernel, uninterruptibly, and have done so
-        for a while: none is about to put a message into the state."""
-        for _ in range(_LOOKS):
-            states = list(self._thread_states())
-            if not states or any(state not in "DZX" for state in states) or "D" not in states:
-                return False
-            time.sleep(_MOMENT_S)
-        return True
-
-    def _thread_states(self) -> Iterator[str]:
-        with contextlib.suppress(OSError):
-            for thread in Path(f"/proc/{self.pid}/task").iterdir():
-                with contextlib.suppress(OSError):
-                    yield (thread / "stat").read_text().rpartition(")")[2].split()[0]
-
-    def news(self) -> Iterator[dict[str, Any]]:
-        """What it has said since, questions last."""
-        for end in (self.orders, self.questions):
-            with contextlib.suppress(BlockingIOError, ConnectionError):
-                while message := receive(end):
-                    yield message
-
-    def order(self, what: str) -> None:
-        with contextlib.suppress(OSError):
-            send(self.orders, do=what)
-
-    def last_words(self) -> str:
-        """How it died: one line, and what it said."""
-        assert self.status is not None
-        if self.status < 0:
-            how = f"killed by {signal.Signals(-self.status).name}"
-        else:
-            how = f"exit status {self.status}"
-        said = os.pread(self._words, _WORDS_MAX, 0).decode(errors="replace").strip()
-        return f"{how}: {said}" if said else how
-
-    def forgotten(self) -> bool:
-        """Whether nothing is left of it either."""
-        return not self.is_left or os.waitpid(self.pid, os.WNOHANG)[0] != 0
-
-    def close(self) -> None:
-        """Ends it, if it has not ended."""
-        if self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
-            _, status = os.waitpid(self.pid, 0)
-            self.status = os.waitstatus_to_exitcode(status)
-        self.orders.close()
-        self.questions.close()
-        self._canary.close()
-        os.close(self._words)
-
-
-def _signal_when_readable(end: socket.socket) -> None:
-    """So that the keeper waits for signals alone (fcntl(2): F_SETSIG, O_ASYNC)."""
-    fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(end, fcntl.F_SETSIG, WAKE)
-    flags = fcntl.fcntl(end, fcntl.F_GETFL)
-    fcntl.fcntl(end, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
 
 
 class Keeper:
@@ -195,8 +78,6 @@ class Keeper:
         self._taken = taken
         self._folder = str(Path.cwd())
         self.devices: list[ScullDevice] = []
-        self.paths = settings.paths
-        """What clients open: the nodes, or the files where there are no nodes."""
         self.why = ""
         """Why all has ended, if it has."""
         self.unseparated = ""
@@ -402,10 +283,6 @@ class Keeper:
         assert self._worker is not None
         return self._worker
 
-    @property
-    def worker_pid(self) -> int:
-        return self._current.pid
-
     def _fork(self) -> None:
         self._worker = Worker(self.held)
 
@@ -536,7 +413,7 @@ class Keeper:
             if not self._await(lambda: bool(statuses), seconds, ""):
                 os.kill(pid, signal.SIGKILL)
                 return "it takes too long"
-            return None if statuses == [0] else os.pread(words, _WORDS_MAX, 0).decode()
+            return None if statuses == [0] else os.pread(words, WORDS_MAX, 0).decode()
         finally:
             os.close(words)
 

@@ -27,7 +27,7 @@ from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.device import ScullDevice
 from cuse_scullv.fileview import FileView, Held
 from cuse_scullv.mount import Mount
-from cuse_scullv.state import Place, State
+from cuse_scullv.state import NOWHERE, Place, State
 
 MESSAGE_MAX = 1 << 16  # bytes
 FAILED = 1  # exit status: it said why
@@ -62,8 +62,8 @@ class Holdings:
     numbers: list[int] = field(default_factory=list)
     """What the kernel calls the files that it was handed; empty: it was not asked yet."""
 
-    def place(self, number: int) -> Place | None:
-        return Place(self.state, number) if self.recover else None
+    def place(self, number: int) -> Place:
+        return Place(self.state, number if self.recover else NOWHERE)
 
 
 def send(to: socket.socket, **message: Any) -> None:
@@ -135,7 +135,7 @@ class Service:
             os.dup(fd),
             self._held.workers,
             on_end=lambda: self._tell(hung_up="a device was ended by the kernel"),
-            place=self._held.place(number) or Place(self._held.state, -1),
+            place=self._held.place(number),
         )
         channel.start()
         return channel

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from cuse_scullv._native import CData
 
 
+NOWHERE = -1
+"""The place of a channel of which nothing is to outlive its process."""
+
+
 class UnknownStateError(Exception):
     """State of another version of the program."""
 
@@ -35,15 +39,14 @@ def _made(ledger: CData) -> CData:
 
 @dataclass(frozen=True)
 class Place:
-    """The part of the state that is of one channel. `number` -1: none, as nothing of it is to
-    outlive its process."""
+    """The part of the state that is of one channel."""
 
     state: State
     number: int
 
     def ledger(self) -> CData:
         """Of the channel that it is given to. Raises MemoryError."""
-        if self.number < 0:
+        if self.number == NOWHERE:
             return new_ledger()
         return _made(lib.ledger_new(self.state.fd, self.number))
 

@@ -371,6 +371,7 @@ def test_files_at_every_kill_point(
     at_points(server, [*roles, ("cut", path[3]), ("wait", path[0])])
 
 
+@pytest.mark.real
 @pytest.mark.smp
 @pytest.mark.usefixtures("forgiving")
 def test_nodes_at_every_kill_point(mortal_build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,6 +437,7 @@ def test_no_client_of_the_view_notices(view: Path, how: str) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.real
 @pytest.mark.smp
 @pytest.mark.usefixtures("forgiving")
 def test_no_client_of_a_node_notices() -> None:

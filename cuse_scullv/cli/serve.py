@@ -212,7 +212,7 @@ def places(settings: Settings, before: Taken | None) -> list[Path]:
 def run(supervisor: Supervisor, keeper: Keeper, cmd: tuple[str, ...]) -> int:
     """Runs `cmd` with the paths of the devices in its environment; its exit status."""
     environment = dict(os.environ)
-    environment["SCULLV_DEVICE"] = str(keeper.paths[0])
+    environment["SCULLV_DEVICE"] = str(keeper.settings.paths[0])
     if keeper.settings.files is not None:
         environment["SCULLV_FILES"] = str(keeper.settings.files)
     try:

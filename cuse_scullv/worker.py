@@ -1,0 +1,135 @@
+"""A worker as the keeper sees it: its process, what it says, how it ends. What it does itself is in
+service.py."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cuse_scullv.service import Holdings, receive, send, work
+from cuse_scullv.supervise import WAKE
+
+WORDS_MAX = 1 << 14
+"""Bytes of last words that are passed on."""
+_MOMENT_S, _LOOKS = 0.001, 5
+
+
+class Worker:
+    """One worker, from its fork to its end."""
+
+    def __init__(self, held: Holdings) -> None:
+        self.ready = False
+        self.failed = ""
+        """Why it could not begin; empty: nothing is known."""
+        self.status: int | None = None
+        """Its exit status, or minus the signal; None: it lives."""
+        self.is_left = False
+        """It has ended, but a thread of it has not."""
+        self.done = ""
+        """The last order that it has carried out."""
+        self.born = time.monotonic()
+        self.orders, orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.questions, questions = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._canary, canary = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._words = os.memfd_create("scullv-words", os.MFD_CLOEXEC)
+        self.pid = os.fork()
+        if self.pid == 0:
+            self.orders.close()
+            self.questions.close()
+            self._canary.close()
+            work(held, orders, questions, canary.detach(), self._words)
+        for end in (orders, questions, canary):
+            end.close()
+        for end in (self.orders, self.questions, self._canary):
+            _signal_when_readable(end)
+
+    def reap(self) -> bool:
+        """Whether it has ended. It may not be gone then: a thread may be left that waits for an
+        answer that only the next worker gives."""
+        while self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+            elif not self._is_dying():
+                return False
+            elif self._is_stuck():
+                self.status = -signal.SIGKILL
+                self.is_left = True
+            else:
+                time.sleep(_MOMENT_S)
+        return True
+
+    def _is_dying(self) -> bool:
+        try:
+            return self._canary.recv(1) == b""
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True
+
+    def _is_stuck(self) -> bool:
+        """Whether all threads that are left wait in the kernel, uninterruptibly, and have done so
+        for a while: none is about to put a message into the state."""
+        for _ in range(_LOOKS):
+            states = list(self._thread_states())
+            if not states or any(state not in "DZX" for state in states) or "D" not in states:
+                return False
+            time.sleep(_MOMENT_S)
+        return True
+
+    def _thread_states(self) -> Iterator[str]:
+        with contextlib.suppress(OSError):
+            for thread in Path(f"/proc/{self.pid}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    yield (thread / "stat").read_text().rpartition(")")[2].split()[0]
+
+    def news(self) -> Iterator[dict[str, Any]]:
+        """What it has said since, questions last."""
+        for end in (self.orders, self.questions):
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                while message := receive(end):
+                    yield message
+
+    def order(self, what: str) -> None:
+        with contextlib.suppress(OSError):
+            send(self.orders, do=what)
+
+    def last_words(self) -> str:
+        """How it died: one line, and what it said."""
+        assert self.status is not None
+        if self.status < 0:
+            how = f"killed by {signal.Signals(-self.status).name}"
+        else:
+            how = f"exit status {self.status}"
+        said = os.pread(self._words, WORDS_MAX, 0).decode(errors="replace").strip()
+        return f"{how}: {said}" if said else how
+
+    def forgotten(self) -> bool:
+        """Whether nothing is left of it either."""
+        return not self.is_left or os.waitpid(self.pid, os.WNOHANG)[0] != 0
+
+    def close(self) -> None:
+        """Ends it, if it has not ended."""
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            _, status = os.waitpid(self.pid, 0)
+            self.status = os.waitstatus_to_exitcode(status)
+        self.orders.close()
+        self.questions.close()
+        self._canary.close()
+        os.close(self._words)
+
+
+def _signal_when_readable(end: socket.socket) -> None:
+    """So that the keeper waits for signals alone (fcntl(2): F_SETSIG, O_ASYNC)."""
+    fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(end, fcntl.F_SETSIG, WAKE)
+    flags = fcntl.fcntl(end, fcntl.F_GETFL)
+    fcntl.fcntl(end, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
