@@ -76,7 +76,7 @@ class Keeper:
         """`taken`: what a keeper before, which has become this one, holds."""
         self.settings = settings
         self._taken = taken
-        self._folder = str(Path.cwd())
+        self._folder = taken.folder if taken is not None else str(Path.cwd())
         self.devices: list[ScullDevice] = []
         self.why = ""
         """Why all has ended, if it has."""
@@ -90,7 +90,7 @@ class Keeper:
         self._deaths: deque[float] = deque()
         self._quick = 0
         self._asides: dict[int, Callable[[int], None]] = {}
-        self._in_background = False
+        self._in_background = taken is not None and taken.in_background
 
     # --- life
 

@@ -261,6 +261,28 @@ def test_another_program_takes_over(files: FilesServer) -> None:
     assert files.files[0].read_bytes() == b"before after"
 
 
+@pytest.mark.mount
+def test_programs_that_follow_know_the_folder(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "cuse_scullv", "serve", "--daemon", "--pidfile", "pid"]
+    options = ["--recover", "--no-node", "--files", "view", "--max-bytes", "64M"]
+    subprocess.run([*words, *options], cwd=tmp_path, check=True, timeout=60)
+    keeper = int((tmp_path / "pid").read_text())
+    file = tmp_path / "view" / "scullv"
+    file.write_bytes(b"kept")
+    for _ in range(3):
+        workers = children(keeper)
+        os.kill(keeper, signal.SIGUSR2)
+        until(lambda before=workers: len(children(keeper)) == 2 and children(keeper) != before)
+        assert file.read_bytes() == b"kept"
+    os.kill(keeper, signal.SIGTERM)
+    until(lambda: not Path(f"/proc/{keeper}").exists())
+    assert not file.exists()
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
 @pytest.mark.real
 def test_another_program_takes_nodes_over() -> None:
     server = RealServer("--recover", "--max-bytes", "64M", "--mem-node", "--devices", "2")
