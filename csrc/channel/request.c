@@ -147,6 +147,12 @@ void request_begin(struct request_room *room, size_t length)
     journal_begin(room->journal, header(room)->unique);
 }
 
+/* The room's: one that is kept elsewhere may be answered, and another worker must not begin again. */
+static void forget_message(const struct request_room *room)
+{
+    ((volatile struct fuse_in_header *)header(room))->unique = 0;
+}
+
 struct journal *request_keep(int *error)
 {
     struct journal *kept;
@@ -160,6 +166,8 @@ struct journal *request_keep(int *error)
     /* No ioctl of ours has an argument of such a length. */
     if (rc < 0)
         *error = rc == -EMSGSIZE ? ENOTTY : ENOMEM;
+    else if (kept && working.room->journal)
+        forget_message(working.room);
     return kept;
 }
 
@@ -171,7 +179,7 @@ void request_end(struct request_room *room)
     working.room = NULL;
     journal_end();
     KILL_POINT(KILL_ANSWERED);
-    ((volatile struct fuse_in_header *)header(room))->unique = 0;
+    forget_message(room);
 }
 
 /* Puts the part of the payload that lies in spares where the kernel would have put it. */
