@@ -22,13 +22,14 @@ from cuse_scullv.backing import (
     Ground,
 )
 from cuse_scullv.device import ScullDevice, Shared
+from cuse_scullv.keeper import KeeperError
 from cuse_scullv.params import Params
 from cuse_scullv.registry import DEV
 from cuse_scullv.state import State
 from cuse_scullv.takeover import Taken
 
 
-class ServeError(Exception):
+class ServeError(KeeperError):
     """Serving cannot start: one line, with what to type."""
 
 

@@ -1,37 +1,32 @@
-"""The worker: the process that serves. All that it needs is open already, and it may open no more.
+"""What the worker of a server does: it serves. All that it needs is open already, and it may open
+no more.
 
-It is forked by the keeper (keeper.py), gives up its privileges, and does what the keeper says until
-it says "quit", or is gone. Two sockets lead there: orders, which come from the keeper and are
+Its process is of process.py. It does what the keeper (server.py) says until it says "quit", or is
+gone. Two sockets lead there: orders, which come from the keeper and are
 answered in turn, with news of ours in between; and questions of ours, for what needs privilege.
 """
 
 from __future__ import annotations
 
-import faulthandler
-import json
 import logging
 import os
-import signal
-import socket
 import threading
-import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 from cuse_scullv import cuse, privileges
-from cuse_scullv._errors import check
 from cuse_scullv._native import lib
-from cuse_scullv.background import let_go, name_process
+from cuse_scullv.background import let_go
 from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.device import ScullDevice
 from cuse_scullv.fileview import FileView, Held
+from cuse_scullv.messages import receive, send
 from cuse_scullv.mount import Mount
 from cuse_scullv.state import NOWHERE, Place, State
+from cuse_scullv.worker import Ends
 
-MESSAGE_MAX = 1 << 16  # bytes
 FAILED = 1  # exit status: it said why
-CRASHED = 70  # an exception that nobody expected (EX_SOFTWARE)
 
 logger = logging.getLogger(__name__)
 
@@ -66,24 +61,12 @@ class Holdings:
         return Place(self.state, number if self.recover else NOWHERE)
 
 
-def send(to: socket.socket, **message: Any) -> None:
-    to.send(json.dumps(message).encode())
-
-
-def receive(end: socket.socket) -> dict[str, Any]:
-    """The next message; empty: the other side is gone. Raises BlockingIOError."""
-    data = end.recv(MESSAGE_MAX)
-    message: dict[str, Any] = json.loads(data) if data else {}
-    return message
-
-
 class Service:
     """In the worker: what is served, from start to end."""
 
-    def __init__(self, held: Holdings, orders: socket.socket, questions: socket.socket) -> None:
+    def __init__(self, held: Holdings, ends: Ends) -> None:
         self._held = held
-        self._orders = orders
-        self._questions = questions
+        self._orders, self._questions = ends.orders, ends.questions
         self._asking = threading.Lock()
         self._view: FileView | None = None
 
@@ -111,7 +94,6 @@ class Service:
         if held.user is not None:
             held.devices[0].shared.is_admin = self._is_admin
         if held.recover:
-            lib.state_kill_points(held.state.pointer)
             held.state.settle(len(held.nodes) + 1)
             held.devices[0].shared.recall()
             for number, scull in enumerate(held.devices):
@@ -185,37 +167,3 @@ class Service:
 
     def _is_mapped(self, device: str, inode: int) -> bool:
         return bool(self._ask(is_mapped=[device, inode]).get("mapped", True))
-
-
-def work(
-    held: Holdings, orders: socket.socket, questions: socket.socket, canary: int, words: int
-) -> NoReturn:
-    """The life of a worker, in the process that was forked for it. `canary`: its
-    end tells the keeper of ours (csrc/base/canary.c). `words`: where the last ones go."""
-    status = CRASHED
-    try:
-        name_process("scullv-worker")
-        faulthandler.enable(words)
-        lib.last_words(words)
-        check(lib.canary_start(canary))
-        if held.drop:
-            privileges.drop(held.user)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_IGN)  # the keeper has them too, and says what to do
-        threading.excepthook = lambda args: _die(words, args.exc_value)
-        Service(held, orders, questions).run()
-        status = 0
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the keeper hears of it
-        _say(words, error)
-    finally:
-        logging.shutdown()
-        os._exit(status)
-
-
-def _say(words: int, error: BaseException | None) -> None:
-    os.write(words, "".join(traceback.format_exception(error)).encode()[-4000:])
-
-
-def _die(words: int, error: BaseException | None) -> None:
-    _say(words, error)
-    os._exit(CRASHED)

@@ -1,5 +1,5 @@
-"""A worker as the keeper sees it: its process, what it says, how it ends. What it does itself is in
-service.py."""
+"""A worker as the keeper sees it: its process, what it says, how it ends. How it lives is in
+process.py."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from cuse_scullv.service import Holdings, receive, send, work
+from cuse_scullv.messages import receive, send
 from cuse_scullv.supervise import WAKE
 
 WORDS_MAX = 1 << 14
@@ -21,10 +22,25 @@ WORDS_MAX = 1 << 14
 _MOMENT_S, _LOOKS = 0.001, 5
 
 
+@dataclass(frozen=True)
+class Ends:
+    """Of a worker's connections to its keeper, the worker's."""
+
+    orders: socket.socket
+    """From the keeper; answers, and news of the worker's in between."""
+    questions: socket.socket
+    """Of the worker's."""
+    canary: int
+    """Its end tells the keeper of the worker's (csrc/base/canary.c)."""
+    words: int
+    """Where the last ones go."""
+
+
 class Worker:
     """One worker, from its fork to its end."""
 
-    def __init__(self, held: Holdings) -> None:
+    def __init__(self, work: Callable[[Ends], NoReturn]) -> None:
+        """Forks it; there it does `work`."""
         self.ready = False
         self.failed = ""
         """Why it could not begin; empty: nothing is known."""
@@ -44,7 +60,7 @@ class Worker:
             self.orders.close()
             self.questions.close()
             self._canary.close()
-            work(held, orders, questions, canary.detach(), self._words)
+            work(Ends(orders, questions, canary.detach(), self._words))
         for end in (orders, questions, canary):
             end.close()
         for end in (self.orders, self.questions, self._canary):

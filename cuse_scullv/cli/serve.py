@@ -18,11 +18,12 @@ from cuse_scullv.background import Background, detach, let_go
 from cuse_scullv.backing import ANON, MEMFD, Backing
 from cuse_scullv.cli._serve_options import OPTIONS, Asked
 from cuse_scullv.daemon import ServeError, Settings, summary
-from cuse_scullv.keeper import Keeper
+from cuse_scullv.keeper import KeeperError
 from cuse_scullv.mount import LeftMountedError
 from cuse_scullv.params import Params
 from cuse_scullv.pidfile import PidFile
 from cuse_scullv.registry import registered
+from cuse_scullv.server import Server
 from cuse_scullv.supervise import Supervisor, cannot_run
 from cuse_scullv.takeover import Taken, taken
 
@@ -115,7 +116,7 @@ def serve_as_asked(**options: Any) -> int:
         background = detach() if asked.daemon and before is None else None
         with named(pidfile):
             return serve(settings, asked.cmd, background, before)
-    except ServeError as error:
+    except KeeperError as error:
         raise click.ClickException(str(error)) from None
 
 
@@ -176,7 +177,7 @@ def serve_until_told(
     with (
         Supervisor() as supervisor,
         registered(places(settings, before)),
-        Keeper(settings, before) as keeper,
+        Server(settings, before) as keeper,
     ):
         print(
             f"cuse-scullv: {summary(settings, keeper.devices[0].shared)}",
@@ -209,7 +210,7 @@ def places(settings: Settings, before: Taken | None) -> list[Path]:
     return settings.places_at(mounted.directory) if mounted is not None else settings.places
 
 
-def run(supervisor: Supervisor, keeper: Keeper, cmd: tuple[str, ...]) -> int:
+def run(supervisor: Supervisor, keeper: Server, cmd: tuple[str, ...]) -> int:
     """Runs `cmd` with the paths of the devices in its environment; its exit status."""
     environment = dict(os.environ)
     environment["SCULLV_DEVICE"] = str(keeper.settings.paths[0])

@@ -1,0 +1,56 @@
+"""The process of a worker: how it begins, gives up its privileges, and ends."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from cuse_scullv import privileges
+from cuse_scullv._errors import check
+from cuse_scullv._native import lib
+from cuse_scullv.background import name_process
+from cuse_scullv.worker import Ends
+
+CRASHED = 70
+"""Exit status: an exception that nobody expected (EX_SOFTWARE)."""
+
+
+def work(
+    serve: Callable[[], None], ends: Ends, user: privileges.User | None, drop: bool
+) -> NoReturn:
+    """The life of a worker, which does `serve` as `user`, without privileges where `drop` says so;
+    in the process that was forked for it."""
+    words = ends.words
+    status = CRASHED
+    try:
+        name_process("scullv-worker")
+        faulthandler.enable(words)
+        lib.last_words(words)
+        check(lib.canary_start(ends.canary))
+        if drop:
+            privileges.drop(user)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)  # the keeper has them too, and says what to do
+        threading.excepthook = lambda args: _die(words, args.exc_value)
+        serve()
+        status = 0
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the keeper hears of it
+        _say(words, error)
+    finally:
+        logging.shutdown()
+        os._exit(status)
+
+
+def _say(words: int, error: BaseException | None) -> None:
+    os.write(words, "".join(traceback.format_exception(error)).encode()[-4000:])
+
+
+def _die(words: int, error: BaseException | None) -> None:
+    _say(words, error)
+    os._exit(CRASHED)
