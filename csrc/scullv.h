@@ -111,8 +111,8 @@ struct open_file {
     uint32_t uid, gid;
 };
 /* Of channel `place` in the state `fd`, which stays the caller's; -1: of this process alone. NULL: no
- * memory. It belongs to the channel that it is given to. */
-struct ledger *ledger_new(int fd, uint32_t place);
+ * memory. It belongs to the channel that it is given to. `saves`: it is of a device in Python. */
+struct ledger *ledger_new(int fd, uint32_t place, bool saves);
 void ledger_free(struct ledger *ledger); /* of one that was given to no channel */
 /* After a death: what requests were about to move is moved. Before anything else of this process looks
  * at positions and parameters. */
@@ -120,6 +120,15 @@ void ledger_settle(struct ledger *ledger, struct state *state);
 /* Open files that a worker before has left: from entry 0 on, each once. False: no more. */
 bool ledger_next_open(struct ledger *ledger, uint32_t *entry, struct open_file *found);
 void ledger_attach(struct ledger *ledger, uint64_t number, struct handle *handle);
+/* It is none's any more, and the handle is the caller's again. */
+void ledger_disown(struct ledger *ledger, uint64_t number);
+/* Where it saves: what the device (number 0) or an open file is from the next commit on, which an answer
+ * of this thread makes, or ledger_commit; until then other threads wait. -EFBIG: it is too much. */
+int ledger_save(struct ledger *ledger, uint64_t number, const void *data, size_t size);
+void ledger_forget(struct ledger *ledger, uint64_t number);
+void ledger_commit(struct ledger *ledger);
+/* NULL: nothing is saved. */
+const void *ledger_saved(struct ledger *ledger, uint64_t number, size_t *size);
 
 /* --- handle.c: an open file: a store, the rules, a position ---------------------------------- */
 struct handle *handle_new(struct store *store, bool ldd3); /* NULL: no memory */
@@ -157,6 +166,7 @@ struct call {
     int32_t kind, flags;
     int32_t pid;
     uint32_t uid, gid;
+    int32_t again; /* 1: it was running when a worker before this one died */
 };
 /* The upcall. `owner` is what the channel was opened with. Every call is answered
  * exactly once by a call_reply_*, from any thread, during the upcall or later, and answering takes it
@@ -208,6 +218,8 @@ int channel_wait_ready(struct channel *channel, uint32_t timeout_ms);
  * `timeout_ms`; their clients have ECONNABORTED from the kernel, the memory is left to them. */
 int channel_close(struct channel *channel, uint32_t timeout_ms);
 uint64_t channel_requests(struct channel *channel); /* READ and WRITE answered in C */
+/* Before the first channel_pump: runs what a worker process before has left. 0, -errno. */
+int channel_resume(struct channel *channel);
 /* Of a channel that is pumped: takes one request, if there is one, and runs its call on this thread.
  * 1; 0: there was none; -ENODEV: the channel has ended. */
 int channel_pump(struct channel *channel);
@@ -219,7 +231,7 @@ struct cuse_setup {
     bool unrestricted;     /* ioctls may name any memory of the client */
     bool data_path;        /* open files have handles: READ and WRITE are answered in C */
     bool pumped;           /* no threads: whoever sees `fd` readable calls channel_pump */
-    struct ledger *ledger; /* with a data path: of its open files; the channel's, on failure too */
+    struct ledger *ledger; /* NULL: Python numbers open files; the channel's, on failure too */
 };
 /* Serves the device on `fd`, an open /dev/cuse or a SEQPACKET socket that speaks the same. `fd` is
  * the channel's from here on, and closed by a failure as by the end. NULL with errno set. */

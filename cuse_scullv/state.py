@@ -28,7 +28,7 @@ class UnknownStateError(Exception):
 
 def new_ledger() -> CData:
     """Of a channel whose process nothing outlives. Raises MemoryError."""
-    return _made(lib.ledger_new(-1, 0))
+    return _made(lib.ledger_new(-1, 0, False))
 
 
 def _made(ledger: CData) -> CData:
@@ -44,11 +44,16 @@ class Place:
     state: State
     number: int
 
-    def ledger(self) -> CData:
-        """Of the channel that it is given to. Raises MemoryError."""
-        if self.number == NOWHERE:
+    @property
+    def is_kept(self) -> bool:
+        """Whether anything of the channel outlives its process."""
+        return self.number != NOWHERE
+
+    def ledger(self, *, saves: bool = False) -> CData:
+        """Of the channel that it is given to; `saves`: a device in Python. Raises MemoryError."""
+        if not self.is_kept:
             return new_ledger()
-        return _made(lib.ledger_new(self.state.fd, self.number))
+        return _made(lib.ledger_new(self.state.fd, self.number, saves))
 
 
 class State:
@@ -78,8 +83,9 @@ class State:
     def settle(self, channels: int) -> None:
         """After a death, before anything of it is used: what requests were about to move is
         moved."""
+        lib.state_kill_points(self.pointer)  # in test builds
         for number in range(channels):
-            ledger = _made(lib.ledger_new(self.fd, number))
+            ledger = _made(lib.ledger_new(self.fd, number, False))
             lib.ledger_settle(ledger, self.pointer)
             lib.ledger_free(ledger)
 

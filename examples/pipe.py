@@ -3,7 +3,9 @@
     sudo python examples/pipe.py &
     cat /dev/pipe & echo "Hello, world" > /dev/pipe
 
-A signal ends a wait (try Ctrl-C), O_NONBLOCK never waits, and poll, select and epoll work.
+A signal ends a wait (try Ctrl-C), O_NONBLOCK never waits, and poll, select and epoll work. Where
+the process that serves is killed another goes on, with the bytes that are in the pipe; try it:
+pkill -KILL scullv-worker.
 """
 
 import select
@@ -18,6 +20,7 @@ class Pipe(cuse.Device):
         self.buffer = bytearray()
         self.changed = cuse.Condition()  # guards the buffer; its waits end when the client gives up
 
+    @cuse.retry
     def read(self, file: cuse.File, size: int) -> bytes:
         with self.changed:
             while not self.buffer:
@@ -27,6 +30,7 @@ class Pipe(cuse.Device):
             self.tell()
         return data
 
+    @cuse.retry
     def write(self, file: cuse.File, data: memoryview) -> int:
         with self.changed:
             while not (room := self.capacity - len(self.buffer)):
@@ -40,6 +44,12 @@ class Pipe(cuse.Device):
             full = len(self.buffer) == self.capacity
             return (select.POLLIN if self.buffer else 0) | (0 if full else select.POLLOUT)
 
+    def save(self, file: cuse.File | None) -> bytes:
+        return bytes(self.buffer) if file is None else b""  # open files have no state
+
+    def restore(self, file: cuse.File | None, data: bytes) -> None:
+        self.buffer += data
+
     def wait(self, file: cuse.File) -> None:
         if file.nonblocking:
             raise BlockingIOError  # the client's errno is EAGAIN
@@ -52,4 +62,4 @@ class Pipe(cuse.Device):
 
 if __name__ == "__main__":
     asked = cuse.arguments(__doc__, "pipe").parse_args()
-    cuse.serve(Pipe(asked.name), daemon=asked.daemon)
+    cuse.serve(Pipe(asked.name), daemon=asked.daemon, recover=True)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
 from nodes import RealPool, RealServer, Serve, fake_serve, has_cuse
+from reaper import ROOT
 
 # Slow machines and emulated kernels: hypothesis must not judge by the clock.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
@@ -117,3 +121,14 @@ def serve_fake(quiet: None) -> Iterator[Serve]:
 def node(real_pool: RealPool) -> RealServer:
     """A real node of the default settings, empty; mark the test `real`."""
     return real_pool.get()
+
+
+@pytest.fixture(scope="session")
+def mortal_build() -> Path:
+    """Where the package is with kill points built in: tools/test makes it; else it is made here."""
+    folder = ROOT / "build" / "kill-points"
+    if not list(folder.glob("lib*/cuse_scullv/_native*.so")):
+        words = [sys.executable, "setup.py", "-q", "build", "-b", str(folder)]
+        environment = {**os.environ, "CUSE_SCULLV_KILL_POINTS": "1"}
+        subprocess.run(words, cwd=ROOT, env=environment, check=True)
+    return next(folder.glob("lib*"))

@@ -12,6 +12,7 @@ import os
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,12 +210,7 @@ class RealServer:
     def worker(self) -> int:
         """The process that serves, a child of the one that was started. 0: there is none
         just now."""
-        keeper = self.process.pid
-        for child in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
-            with contextlib.suppress(OSError):
-                if Path(f"/proc/{child}/comm").read_text() == "scullv-worker\n":
-                    return int(child)
-        return 0
+        return child_named(self.process.pid, "scullv-worker")
 
     def stop(self) -> int:
         """Ends it as a service manager would; its exit status."""
@@ -330,3 +326,19 @@ def fake_serve() -> Iterator[Serve]:
     """A function that serves to fake kernels until the context ends."""
     with contextlib.ExitStack() as stack:
         yield lambda **options: FakeServer(stack, **options)
+
+
+def child_named(parent: int, name: str) -> int:
+    """The child of that name. 0: there is none just now."""
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{child}/comm").read_text() == f"{name}\n":
+                return int(child)
+    return 0
+
+
+def until(what: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

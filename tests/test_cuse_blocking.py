@@ -18,6 +18,7 @@ import pytest
 from cuse_scullv import cuse
 from cuse_scullv.cuse import testing
 from cuse_scullv.cuse.testing import FakeFile, FakeKernel
+from nodes import until
 
 pytestmark = pytest.mark.fake
 
@@ -91,15 +92,6 @@ def code_of(call: testing.Blocked[Any]) -> int | None:
     with pytest.raises(OSError) as caught:
         call.result()
     return caught.value.errno
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Returns once something that another thread does has been done."""
-    for _ in range(6000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it does not come true")
 
 
 @both

@@ -8,7 +8,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 
 from cuse_scullv import cuse
 from cuse_scullv.cuse.testing import Blocked, FakeKernel, serve
+from nodes import until
 
 CROWDS = [10, 15, 16, 20, 40, 70, 500]
 PROMPT_S = 20.0  # of a machine that may be busy; without what is tested here it is for ever
@@ -65,13 +66,6 @@ class IntoMailbox(Mailbox):
         data = self.take(len(buffer))
         buffer[: len(data)] = data
         return len(data)
-
-
-def until(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + PROMPT_S
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @contextmanager

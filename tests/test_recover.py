@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import reaper
 from cuse_scullv import client
-from cuse_scullv._native import ffi, lib
-from nodes import RealServer
+from nodes import RealServer, until
+from reaper import Reaper
 from torture import Load, check_exchanges, kill_workers, stalls
 from views import FilesServer
 
@@ -30,13 +28,6 @@ EMULATED_S = 20.0
 # In user-mode-linux a process that is being killed cannot even be given what it has at hand: there
 # is no get_user_pages_fast, and the slow way looks for the signal first (mm/gup.c). So nodes are
 # tortured in the other guest.
-
-
-def until(what: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -325,58 +316,14 @@ def test_a_program_with_other_state_is_refused(
     (other / "__init__.py").write_text("")
     (other / "_native.py").write_text("class lib:\n    state_version = staticmethod(lambda: 99)\n")
     server.process.send_signal(signal.SIGUSR2)
-    until(lambda: b"reads state of version 99, this one's is of version 1" in server.errors)
+    until(lambda: b"reads state of version 99, this one's is of version 2" in server.errors)
     assert server.worker == worker
     server.stop()
 
 
 # --- kill points ----------------------------------------------------------------------------------
 
-POINTS = [
-    point
-    for point in re.findall(r"^    KILL_(\w+),", (ROOT / "csrc/base/killpoint.h").read_text(), re.M)
-    if point != "NOWHERE"
-]
-
-
-@pytest.fixture(scope="session")
-def mortal_build() -> Path:
-    """Where the package is with kill points built in: tools/test makes it; else it is made here."""
-    folder = ROOT / "build" / "kill-points"
-    if not list(folder.glob("lib*/cuse_scullv/_native*.so")):
-        words = [sys.executable, "setup.py", "-q", "build", "-b", str(folder)]
-        environment = {**os.environ, "CUSE_SCULLV_KILL_POINTS": "1"}
-        subprocess.run(words, cwd=ROOT, env=environment, check=True)
-    return next(folder.glob("lib*"))
-
-
-class Reaper:
-    """Has a server's workers die at one kill point after the other."""
-
-    def __init__(self, server: RealServer) -> None:
-        for link in Path(f"/proc/{server.process.pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                if "scullv-state" in str(link.readlink()):
-                    self._fd = os.open(link, os.O_RDWR)
-        self._state = lib.state_open(self._fd)
-        assert self._state != ffi.NULL
-        self.reached = Counter[str]()
-
-    def run(self, until: float) -> list[float]:
-        """Times of deaths."""
-        times = []
-        while time.monotonic() < until - 1.0:
-            for number, point in enumerate(POINTS, start=1):
-                lib.state_kill_at(self._state, number)
-                end = time.monotonic() + 5.0
-                while not lib.state_was_killed(self._state) and time.monotonic() < end:
-                    time.sleep(0.001)
-                if lib.state_was_killed(self._state):
-                    times.append(time.monotonic())
-                    self.reached[point] += 1
-                time.sleep(0.02)
-        lib.state_kill_at(self._state, 0)
-        return times
+POINTS = [point for point in reaper.POINTS if not point.endswith("COMMITTED")]  # of Python's
 
 
 @pytest.mark.mount
@@ -406,10 +353,10 @@ def test_nodes_at_every_kill_point(mortal_build: Path, monkeypatch: pytest.Monke
 
 def at_points(server: RealServer, roles: list[tuple[str, Path]], warm_up_s: float = 0.5) -> None:
     try:
-        reaper = Reaper(server)
-        torture(server, roles, reaper.run, warm_up_s)
-        print(dict(reaper.reached))
-        assert set(reaper.reached) == set(POINTS)
+        reaps = Reaper(server.process.pid, POINTS)
+        torture(server, roles, reaps.run, warm_up_s)
+        print(dict(reaps.reached))
+        assert set(reaps.reached) == set(POINTS)
     finally:
         assert server.stop() == 0
 

@@ -17,6 +17,8 @@ enum kill_point {
     KILL_UNANSWERED, /* all is done but the answer */
     KILL_ANSWERED,   /* the client has it, the slot still has the message */
     KILL_CLOSED,     /* an open file is gone from the table, its release is not answered */
+    KILL_UNCOMMITTED, /* a device in Python has saved what it is, which does not count yet */
+    KILL_COMMITTED,   /* it does, and the client does not know */
     KILL_POINTS_END
 };
 

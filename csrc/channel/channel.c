@@ -90,6 +90,7 @@ int channel_start(struct channel *channel, const struct channel_setup *setup)
     channel->setup = *setup;
     channel->setup.options = NULL; /* the caller's */
     channel->upcalls.owner = setup->owner;
+    channel->upcalls.fd = setup->fd;
     channel->upcalls.ledger = setup->ledger;
     if (!options->threads || !options->callers || options->threads >= WORKERS_MAX)
         return -EINVAL;
@@ -162,8 +163,10 @@ ssize_t channel_send(const struct channel *channel, int fd, const struct iovec *
 {
     ssize_t length = 0;
 
-    if (!channel->resumed)
+    if (!channel->resumed) {
+        call_record(iov, count);
         return writev(fd, iov, count);
+    }
     for (int i = 0; i < count; i++)
         length += (ssize_t)iov[i].iov_len;
     return length;
@@ -189,6 +192,11 @@ void channel_submit(struct call *call)
 
     call_expect_interrupt(call);
     workers_run(&channel->workers, call);
+}
+
+int channel_resume(struct channel *channel)
+{
+    return workers_resume(&channel->workers);
 }
 
 int channel_pump(struct channel *channel)

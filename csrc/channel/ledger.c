@@ -23,6 +23,7 @@
 #include "base/killpoint.h"
 #include "base/lock.h"
 #include "base/numbers.h"
+#include "channel/saved.h"
 #include "recover/state.h"
 #include "store/handle.h"
 
@@ -38,7 +39,9 @@ struct file {
     struct cell position;
     int32_t pid; /* who opened it */
     uint32_t uid, gid;
-    uint32_t unused[5];
+    uint32_t unused;
+    uint64_t poll; /* what the kernel knows its poll by; 0: none */
+    uint64_t unused_too;
 };
 _Static_assert(sizeof(struct file) == 64, "a cache line");
 
@@ -53,12 +56,15 @@ struct book {
     _Atomic uint32_t greeted;
     uint8_t greeting[LEDGER_GREETING];
     _Atomic uint32_t files, calls, rooms; /* that have been used */
+    uint32_t saves;                       /* 1: it is of a device in Python */
+    uint64_t room_bytes;                  /* from one room to the next */
     _Alignas(4096) struct slot reader[LEDGER_ROOMS]; /* whose messages are in rooms */
     struct slot call[LEDGER_CALLS];
     struct file file[FILES_MOST];
 };
 #define ROOMS_AT (((sizeof(struct book) + 4095) / 4096) * 4096)
-_Static_assert(ROOMS_AT + LEDGER_ROOMS * LEDGER_ROOM <= STATE_PLACE, "a channel's part");
+#define ROOMS_BYTES (64 * LEDGER_ROOM)
+#define SAVED_AT (ROOMS_AT + ROOMS_BYTES)
 
 struct ledger {
     bool outlives;
@@ -67,6 +73,7 @@ struct ledger {
     struct handle **handle; /* by entry */
     pthread_mutex_t lock;
     struct numbers files, calls;
+    struct saved *saved; /* NULL: of a store, which saves nothing */
 };
 
 static uint64_t unique_of(const void *message)
@@ -80,6 +87,12 @@ static void set_unique(void *message, uint64_t unique)
     _Atomic uint64_t *at = (void *)&((struct fuse_in_header *)message)->unique;
 
     atomic_store_explicit(at, unique, memory_order_release);
+}
+
+/* Where the message of a call lies. */
+static uint8_t *message_of(const struct ledger *ledger, uint32_t call)
+{
+    return ledger->saved ? saved_message(ledger->saved, call) : ledger->book->call[call].message;
 }
 
 /* --- life ------------------------------------------------------------------------------------------ */
@@ -111,18 +124,30 @@ static void find_free(struct ledger *ledger)
         if (!(book->file[i].generation & 1))
             numbers_give_back(&ledger->files, i);
     for (uint32_t i = book->calls; i-- > 0;)
-        if (!unique_of(book->call[i].message))
+        if (!unique_of(message_of(ledger, i)))
             numbers_give_back(&ledger->calls, i);
 }
 
-struct ledger *ledger_new(int fd, uint32_t place)
+/* With a shelf for what a device in Python saves. */
+static bool open_saved(struct ledger *ledger, int fd, uint32_t place)
+{
+    if (SAVED_AT + saved_bytes() > STATE_PLACE)
+        return false;
+    ledger->saved = saved_open(fd, state_place(place) + SAVED_AT);
+    ledger->book->saves = 1;
+    ledger->files.most = SAVED_FILES;
+    ledger->calls.most = SAVED_CALLS;
+    return ledger->saved;
+}
+
+struct ledger *ledger_new(int fd, uint32_t place, bool saves)
 {
     struct ledger *ledger = calloc(1, sizeof(*ledger));
 
     if (!ledger)
         return NULL;
     ledger->outlives = fd >= 0;
-    ledger->mapped = fd >= 0 ? ROOMS_AT + LEDGER_ROOMS * LEDGER_ROOM : ROOMS_AT;
+    ledger->mapped = fd >= 0 ? ROOMS_AT + ROOMS_BYTES : ROOMS_AT;
     ledger->book = map_book(fd, place, ledger->mapped);
     ledger->handle = map_private(FILES_MOST * sizeof(*ledger->handle));
     pthread_mutex_init(&ledger->lock, NULL);
@@ -132,6 +157,10 @@ struct ledger *ledger_new(int fd, uint32_t place)
     }
     ledger->files = (struct numbers){.used = &ledger->book->files, .most = FILES_MOST};
     ledger->calls = (struct numbers){.used = &ledger->book->calls, .most = LEDGER_CALLS};
+    if (fd >= 0 && (saves || ledger->book->saves) && !open_saved(ledger, fd, place)) {
+        ledger_free(ledger);
+        return NULL;
+    }
     find_free(ledger);
     return ledger;
 }
@@ -147,6 +176,7 @@ void ledger_free(struct ledger *ledger)
         munmap(ledger->book, ledger->mapped);
     if (ledger->handle)
         munmap(ledger->handle, FILES_MOST * sizeof(*ledger->handle));
+    saved_close(ledger->saved);
     pthread_mutex_destroy(&ledger->lock);
     numbers_end(&ledger->files);
     numbers_end(&ledger->calls);
@@ -156,6 +186,11 @@ void ledger_free(struct ledger *ledger)
 bool ledger_outlives(const struct ledger *ledger)
 {
     return ledger->outlives;
+}
+
+bool ledger_saves(const struct ledger *ledger)
+{
+    return ledger->saved;
 }
 
 /* --- the beginning of the channel ------------------------------------------------------------------ */
@@ -237,8 +272,10 @@ uint64_t ledger_open(struct ledger *ledger, struct handle *handle, const struct 
     file->uid = call->uid;
     file->gid = call->gid;
     file->position = (struct cell){0, 0};
+    file->poll = 0;
     ledger->handle[entry] = handle;
-    handle_keep_position(handle, &file->position, number);
+    if (handle)
+        handle_keep_position(handle, &file->position, number);
     if (journal) {
         journal->file = number;
         atomic_store_explicit(&journal->opened, 1, memory_order_release);
@@ -302,11 +339,65 @@ void ledger_attach(struct ledger *ledger, uint64_t number, struct handle *handle
     handle_keep_position(handle, &file->position, number);
 }
 
+/* --- what a device in Python saves -------------------------------------------------------------------- */
+
+static uint32_t entry_of(uint64_t number)
+{
+    return (uint32_t)number >> 1;
+}
+
+int ledger_save(struct ledger *ledger, uint64_t number, const void *data, size_t size)
+{
+    return saved_put(ledger->saved, number, entry_of(number), data, size);
+}
+
+void ledger_forget(struct ledger *ledger, uint64_t number)
+{
+    saved_forget(ledger->saved, number, entry_of(number));
+}
+
+void ledger_commit(struct ledger *ledger)
+{
+    saved_commit(ledger->saved);
+}
+
+const void *ledger_saved(struct ledger *ledger, uint64_t number, size_t *size)
+{
+    return saved_get(ledger->saved, number, entry_of(number), size);
+}
+
+uint64_t ledger_next_poll(struct ledger *ledger, uint32_t *entry)
+{
+    while (*entry < ledger->book->files) {
+        const struct file *file = &ledger->book->file[(*entry)++];
+
+        if (file->generation & 1 && file->poll)
+            return file->poll;
+    }
+    return 0;
+}
+
+/* A POLL that the message is, and whose client waits. */
+static void note_poll(const struct ledger *ledger, const uint8_t *message, size_t length)
+{
+    const struct fuse_in_header *in = (const void *)message;
+    struct fuse_poll_in poll;
+    struct file *file;
+    uint32_t entry;
+
+    if (!ledger->saved || in->opcode != FUSE_POLL || length < sizeof(*in) + sizeof(poll))
+        return;
+    memcpy(&poll, message + sizeof(*in), sizeof(poll));
+    file = find(ledger, poll.fh, &entry);
+    if (file && poll.flags & FUSE_POLL_SCHEDULE_NOTIFY)
+        file->poll = poll.kh;
+}
+
 /* --- messages under way ------------------------------------------------------------------------------ */
 
 static uint8_t *room_at(const struct ledger *ledger, unsigned number)
 {
-    return (uint8_t *)ledger->book + ROOMS_AT + number * LEDGER_ROOM;
+    return (uint8_t *)ledger->book + ROOMS_AT + number * ledger->book->room_bytes;
 }
 
 /* Touched by hand where the kernel cannot (before Linux 5.14). */
@@ -325,7 +416,9 @@ void *ledger_room(struct ledger *ledger, unsigned number, size_t bytes)
 {
     uint8_t *room;
 
-    if (!ledger->outlives || number >= LEDGER_ROOMS)
+    ledger->book->room_bytes = (bytes + 4095) / 4096 * 4096;
+    if (!ledger->outlives || number >= LEDGER_ROOMS ||
+        (number + 1) * ledger->book->room_bytes > ROOMS_BYTES)
         return NULL;
     room = room_at(ledger, number);
     if (ledger->book->rooms <= number) /* they are made one after the other */
@@ -356,12 +449,23 @@ static struct slot *take_slot(struct ledger *ledger)
     return numbers_take(&ledger->calls, &number) ? &ledger->book->call[number] : NULL;
 }
 
+static uint32_t number_of_call(const struct ledger *ledger, const struct journal *journal)
+{
+    return (uint32_t)((const struct slot *)journal - ledger->book->call);
+}
+
+static uint64_t unique_of_call(const struct ledger *ledger, const struct journal *journal)
+{
+    return unique_of(message_of(ledger, number_of_call(ledger, journal)));
+}
+
 int ledger_keep_call(struct ledger *ledger, const void *message, size_t length,
                      struct journal **kept)
 {
     struct journal *journal = journal_current();
     const size_t past = offsetof(struct fuse_in_header, unique) + sizeof(uint64_t);
     struct slot *slot;
+    uint8_t *to;
 
     *kept = NULL;
     if (!ledger->outlives)
@@ -370,16 +474,18 @@ int ledger_keep_call(struct ledger *ledger, const void *message, size_t length,
         *kept = journal;
         return 0;
     }
-    if (length > sizeof(slot->message))
+    if (length > (ledger->saved ? SAVED_MESSAGE : sizeof(slot->message)))
         return -EMSGSIZE;
     slot = take_slot(ledger);
     if (!slot)
         return -ENOBUFS;
     if (journal)
         slot->journal = *journal;
-    memcpy(slot->message, message, offsetof(struct fuse_in_header, unique));
-    memcpy(slot->message + past, (const uint8_t *)message + past, length - past);
-    set_unique(slot->message, unique_of(message));
+    to = message_of(ledger, number_of_call(ledger, &slot->journal));
+    note_poll(ledger, message, length);
+    memcpy(to, message, offsetof(struct fuse_in_header, unique));
+    memcpy(to + past, (const uint8_t *)message + past, length - past);
+    set_unique(to, unique_of(message));
     *kept = &slot->journal;
     KILL_POINT(KILL_KEPT);
     return 0;
@@ -390,13 +496,41 @@ void ledger_begin_call(struct journal *journal)
     journal_begin(journal, unique_of(((struct slot *)journal)->message));
 }
 
+bool ledger_begin_saved_call(struct ledger *ledger, struct journal *journal)
+{
+    journal_begin(journal, unique_of_call(ledger, journal));
+    return saved_begin(ledger->saved, number_of_call(ledger, journal),
+                       unique_of_call(ledger, journal));
+}
+
+void ledger_answer_call(struct ledger *ledger, struct journal *journal, const struct iovec *iov,
+                        int count)
+{
+    saved_answer(ledger->saved, number_of_call(ledger, journal),
+                 unique_of_call(ledger, journal), iov, count);
+}
+
+size_t ledger_answered_call(const struct ledger *ledger, const struct journal *journal,
+                            const void **answer)
+{
+    return saved_answered(ledger->saved, number_of_call(ledger, journal),
+                          unique_of_call(ledger, journal), answer);
+}
+
+void ledger_interrupt_call(struct ledger *ledger, uint64_t unique)
+{
+    for (uint32_t i = 0; ledger->saved && i < ledger->book->calls; i++)
+        if (unique_of(message_of(ledger, i)) == unique)
+            saved_interrupt(ledger->saved, i, unique);
+}
+
 void ledger_drop_call(struct ledger *ledger, struct journal *journal)
 {
-    struct slot *slot = (struct slot *)journal;
+    uint32_t call = number_of_call(ledger, journal);
 
-    set_unique(slot->message, 0);
+    set_unique(message_of(ledger, call), 0);
     LOCKED(&ledger->lock);
-    numbers_give_back(&ledger->calls, (uint32_t)(slot - ledger->book->call));
+    numbers_give_back(&ledger->calls, call);
 }
 
 /* --- after a death ----------------------------------------------------------------------------------- */
@@ -415,7 +549,7 @@ static bool place_at(const struct ledger *ledger, unsigned calls, unsigned numbe
     struct book *book = ledger->book;
 
     if (number < calls)
-        *place = (struct place){book->call[number].message, &book->call[number].journal, false};
+        *place = (struct place){message_of(ledger, number), &book->call[number].journal, false};
     else if (number < calls + book->rooms)
         *place = (struct place){room_at(ledger, number - calls) + LEDGER_MESSAGE,
                                 &book->reader[number - calls].journal, true};
@@ -443,6 +577,8 @@ void ledger_settle(struct ledger *ledger, struct state *state)
     const unsigned calls = ledger->book->calls;
     struct place place;
 
+    if (ledger->saved)
+        saved_settle(ledger->saved, ledger->book->files, calls);
     for (unsigned i = 0; place_at(ledger, calls, i, &place); i++) {
         uint64_t unique = unique_of(place.message);
 
@@ -454,7 +590,7 @@ void ledger_settle(struct ledger *ledger, struct state *state)
 static bool is_kept_as_call(const struct ledger *ledger, uint64_t unique)
 {
     for (unsigned i = 0; i < ledger->book->calls; i++)
-        if (unique_of(ledger->book->call[i].message) == unique)
+        if (unique_of(message_of(ledger, i)) == unique)
             return true;
     return false;
 }
@@ -462,6 +598,26 @@ static bool is_kept_as_call(const struct ledger *ledger, uint64_t unique)
 static bool is_interrupt(const void *message)
 {
     return ((const struct fuse_in_header *)message)->opcode == FUSE_INTERRUPT;
+}
+
+/* INTERRUPTs of calls that the worker before had: the kernel sends each once. */
+static void each_interrupted(struct ledger *ledger, unsigned calls,
+                             void (*found)(void *arg, const void *message, struct journal *journal),
+                             void *arg)
+{
+    for (unsigned i = 0; ledger->saved && i < calls; i++) {
+        const uint64_t unique = unique_of(message_of(ledger, i));
+        struct {
+            struct fuse_in_header in;
+            struct fuse_interrupt_in interrupt;
+        } message = {
+            .in = {.len = sizeof(message), .opcode = FUSE_INTERRUPT, .unique = unique | 1},
+            .interrupt = {.unique = unique},
+        };
+
+        if (unique && saved_is_interrupted(ledger->saved, i, unique))
+            found(arg, &message, NULL);
+    }
 }
 
 void ledger_each(struct ledger *ledger,
@@ -479,4 +635,5 @@ void ledger_each(struct ledger *ledger,
             if (place.in_room)
                 set_unique(place.message, 0);
         }
+    each_interrupted(ledger, calls, found, arg);
 }

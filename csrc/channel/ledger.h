@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "recover/journal.h"
 #include "scullv.h"
@@ -14,12 +15,13 @@ struct handle;
 
 #define LEDGER_ROOM ((size_t)4096 + ((size_t)1 << 20)) /* bytes of a message, at most */
 #define LEDGER_MESSAGE ((size_t)4096 - 80)              /* where in a room a message begins */
-#define LEDGER_ROOMS 64u                               /* of threads that read */
+#define LEDGER_ROOMS 496u                              /* of threads that read, at most */
 #define LEDGER_CALLS 4096u                             /* calls that wait or run, at most */
 #define LEDGER_CALL ((size_t)1192)                     /* bytes of the message of one */
 #define LEDGER_GREETING ((size_t)256)                  /* bytes of INIT, at most */
 
 bool ledger_outlives(const struct ledger *ledger); /* else it is of this process alone */
+bool ledger_saves(const struct ledger *ledger);    /* it is of a device in Python (saved.c) */
 
 /* --- the beginning of the channel ---------------------------------------------------------------- */
 
@@ -37,8 +39,6 @@ uint64_t ledger_open(struct ledger *ledger, struct handle *handle, const struct 
 struct handle *ledger_handle(const struct ledger *ledger, uint64_t file);
 /* The open file has gone, and the handle is freed. */
 void ledger_close(struct ledger *ledger, uint64_t file);
-/* Forgets it, and the handle is the caller's again. */
-void ledger_disown(struct ledger *ledger, uint64_t file);
 
 /* --- messages under way --------------------------------------------------------------------------- */
 
@@ -52,10 +52,23 @@ int ledger_keep_call(struct ledger *ledger, const void *message, size_t length,
                      struct journal **kept);
 /* The calling thread begins with the call that lies in the slot of `journal`. */
 void ledger_begin_call(struct journal *journal);
+/* The same where the ledger saves. Whether it began before, in a worker that died. */
+bool ledger_begin_saved_call(struct ledger *ledger, struct journal *journal);
+/* The answer, as it is sent; from here on it is the one that the client gets. */
+void ledger_answer_call(struct ledger *ledger, struct journal *journal, const struct iovec *iov,
+                        int count);
+/* … which a worker before may have got to: its length, or 0. */
+size_t ledger_answered_call(const struct ledger *ledger, const struct journal *journal,
+                            const void **answer);
+/* The client of this call was interrupted. Nothing where it is not kept. */
+void ledger_interrupt_call(struct ledger *ledger, uint64_t unique);
 void ledger_drop_call(struct ledger *ledger, struct journal *journal); /* answered */
 
-/* What was under way when the worker before died: each message once, calls first, INTERRUPTs last,
- * with its journal. The cells that they were to move have been moved. */
+/* Open files that are polled by somebody: from entry 0 on. 0: no more; else what the kernel knows the
+ * poll by. Their clients ask again. */
+uint64_t ledger_next_poll(struct ledger *ledger, uint32_t *entry);
+/* What was under way when the worker before died: each message once, calls first, INTERRUPTs last
+ * (also those of calls that the worker before had heard of), with its journal. The cells that they were to move have been moved. */
 void ledger_each(struct ledger *ledger,
                  void (*found)(void *arg, const void *message, struct journal *journal),
                  void *arg);

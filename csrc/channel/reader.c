@@ -2,6 +2,7 @@
 #include "channel/reader.h"
 
 #include <errno.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <sched.h>
 #include <time.h>
@@ -70,6 +71,16 @@ static bool admit(struct workers *workers, struct request_room *room, size_t len
     return rc == 0;
 }
 
+/* A worker that follows has to know: the kernel says it once. */
+static void note_interrupt(struct ledger *ledger, const void *message, size_t length)
+{
+    const struct fuse_in_header *in = message;
+    const struct fuse_interrupt_in *interrupt = (const void *)(in + 1);
+
+    if (in->opcode == FUSE_INTERRUPT && length >= sizeof(*in) + sizeof(*interrupt))
+        ledger_interrupt_call(ledger, interrupt->unique);
+}
+
 /* Of a message that was admitted, and lies whole in the room. */
 static void decode(struct workers *workers, struct request_room *room, size_t length)
 {
@@ -82,6 +93,8 @@ static void decode(struct workers *workers, struct request_room *room, size_t le
     }
     if (workers->ledger && request_is_greeting(room))
         ledger_keep_greeting(workers->ledger, room->message, length);
+    if (workers->ledger && ledger_saves(workers->ledger))
+        note_interrupt(workers->ledger, room->message, length);
     fuse_session_process_buf(workers->session, &message);
 }
 

@@ -39,6 +39,7 @@ struct workers {
     enum request_kind kind; /* which requests are answered in C */
     size_t payload_max;     /* largest WRITE, bytes */
     bool pumped;            /* no threads, but who calls workers_pump */
+    bool resuming; /* calls that a worker process before has left are made */
     int32_t spin_us;        /* as in struct channel_options */
     struct placement *placement;
     /* The session gives no more requests: once, on the thread that finds out, without the lock. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/killpoint.h"
 #include "store/handle.h"
@@ -26,6 +27,9 @@ struct pending {
 };
 
 static _Atomic uint64_t last_id;
+
+/* The call that this thread answers, where the answer is to outlive the process. */
+static _Thread_local struct pending *answering;
 
 static struct pending *pending_of(struct call *call)
 {
@@ -145,13 +149,45 @@ static void begin(struct call *call, struct journal *journal)
         call->open = journal->file;
 }
 
+/* Whether a worker before had the answer. Then it is sent, once more perhaps, which harms nobody. */
+static bool was_answered(struct call *call)
+{
+    struct pending *pending = pending_of(call);
+    struct ledger *ledger = pending->upcalls->ledger;
+    const void *answer;
+    size_t length = ledger_answered_call(ledger, pending->journal, &answer);
+
+    if (!length)
+        return false;
+    if (write(pending->upcalls->fd, answer, length) < 0) {
+        /* ENOENT: the client has it, or is gone. */
+    }
+    if (call->kind == CALL_RELEASE)
+        ledger_disown(ledger, pending->fi.fh);
+    call_drop(call);
+    return true;
+}
+
+/* Whether there is anything left to run. */
+static bool begin_saved(struct call *call, struct journal *journal)
+{
+    if (was_answered(call))
+        return false;
+    call->again = ledger_begin_saved_call(pending_of(call)->upcalls->ledger, journal);
+    return true;
+}
+
 void call_run(const struct upcalls *upcalls, struct call *call)
 {
     struct journal *journal = pending_of(call)->journal;
     bool bare = !pending_of(call)->req;
 
-    if (journal)
+    if (journal && ledger_saves(upcalls->ledger)) {
+        if (!begin_saved(call, journal))
+            return;
+    } else if (journal) {
         begin(call, journal);
+    }
     python_call(upcalls->owner, call);
     if (journal)
         journal_end();
@@ -176,6 +212,24 @@ fuse_req_t call_request(const struct call *call)
 
 /* --- answers ----------------------------------------------------------------------------------- */
 
+/* Before an answer is sent. */
+static fuse_req_t answer(struct pending *pending)
+{
+    if (pending->journal && ledger_saves(pending->upcalls->ledger))
+        answering = pending;
+    KILL_POINT(KILL_UNANSWERED);
+    return pending->req;
+}
+
+void call_record(const struct iovec *iov, int count)
+{
+    struct pending *pending = answering;
+
+    answering = NULL;
+    if (pending)
+        ledger_answer_call(pending->upcalls->ledger, pending->journal, iov, count);
+}
+
 static int answered(struct call *call, int rc)
 {
     pending_free(pending_of(call));
@@ -185,14 +239,20 @@ static int answered(struct call *call, int rc)
 int call_reply_error(struct call *call, int error)
 {
     struct pending *pending = pending_of(call);
+    struct ledger *ledger = pending->upcalls->ledger;
+    int rc;
 
-    /* The open file ends here, whatever Python made of it. */
-    if (call->kind == CALL_RELEASE && pending->upcalls->ledger)
-        ledger_close(pending->upcalls->ledger, pending->fi.fh);
-    KILL_POINT(KILL_UNANSWERED);
-    if (pending->done)
+    /* The open file ends here, whatever Python made of it; what is saved of it ends with the answer. */
+    if (call->kind == CALL_RELEASE && ledger && !ledger_saves(ledger))
+        ledger_close(ledger, pending->fi.fh);
+    if (pending->done) {
+        KILL_POINT(KILL_UNANSWERED);
         return answered(call, pending->done(call, error));
-    return answered(call, fuse_reply_err(pending->req, error));
+    }
+    rc = fuse_reply_err(answer(pending), error);
+    if (call->kind == CALL_RELEASE && ledger && ledger_saves(ledger))
+        ledger_disown(ledger, pending->fi.fh);
+    return answered(call, rc);
 }
 
 uint64_t call_take_handle(struct call *call, struct handle *handle)
@@ -210,8 +270,7 @@ int call_reply_open(struct call *call, uint64_t number)
     fi.fh = ledger ? number : number << 1 | 1;
     if (pending->hook)
         pending->hook(call, &fi);
-    KILL_POINT(KILL_UNANSWERED);
-    rc = fuse_reply_open(pending->req, &fi);
+    rc = fuse_reply_open(answer(pending), &fi);
     /* A second answer is ENOENT too. */
     if (rc < 0 && ledger && !call->open)
         ledger_disown(ledger, number);
@@ -221,17 +280,17 @@ int call_reply_open(struct call *call, uint64_t number)
 
 int call_reply_data(struct call *call, const void *data, size_t size)
 {
-    return answered(call, fuse_reply_buf(pending_of(call)->req, data, size));
+    return answered(call, fuse_reply_buf(answer(pending_of(call)), data, size));
 }
 
 int call_reply_written(struct call *call, size_t size)
 {
-    return answered(call, fuse_reply_write(pending_of(call)->req, size));
+    return answered(call, fuse_reply_write(answer(pending_of(call)), size));
 }
 
 int call_reply_ioctl(struct call *call, int result, const void *data, size_t size)
 {
-    return answered(call, fuse_reply_ioctl(pending_of(call)->req, result, data, size));
+    return answered(call, fuse_reply_ioctl(answer(pending_of(call)), result, data, size));
 }
 
 int call_reply_retry(struct call *call, const uint64_t *areas, size_t n_in, size_t n_out)
@@ -245,14 +304,14 @@ int call_reply_retry(struct call *call, const uint64_t *areas, size_t n_in, size
         iov[i].iov_base = (void *)(uintptr_t)areas[2 * i];
         iov[i].iov_len = areas[2 * i + 1];
     }
-    rc = fuse_reply_ioctl_retry(pending_of(call)->req, iov, n_in, iov + n_in, n_out);
+    rc = fuse_reply_ioctl_retry(answer(pending_of(call)), iov, n_in, iov + n_in, n_out);
     free(iov);
     return answered(call, rc);
 }
 
 int call_reply_poll(struct call *call, unsigned events)
 {
-    return answered(call, fuse_reply_poll(pending_of(call)->req, events));
+    return answered(call, fuse_reply_poll(answer(pending_of(call)), events));
 }
 
 int call_notify_poll(uint64_t poll)

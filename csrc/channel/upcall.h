@@ -13,6 +13,7 @@
 /* Whose calls they are. What is the session's userdata begins with it. */
 struct upcalls {
     void *owner;                /* for python_call */
+    int fd;                     /* of the channel */
     struct ledger *ledger;      /* of open files that have handles; NULL: none has */
     _Atomic unsigned under_way; /* made, and not answered to the end */
 };
@@ -29,6 +30,8 @@ void call_run(const struct upcalls *upcalls, struct call *call);
 bool call_keep_data(struct call *call);
 /* The call is run by what this journal says, whose slot (ledger.h) ends with the call. NULL: none. */
 void call_keep_journal(struct call *call, struct journal *journal);
+/* What this thread sends now: if it is the answer of a call that is kept, it is kept too. */
+void call_record(const struct iovec *iov, int count);
 /* For calls without a request (HANGUP, CROWDED), which end with call_run. */
 struct call *call_new_bare(enum call_kind kind);
 /* Ends a call that Python never saw, without an answer. */

@@ -16,8 +16,10 @@
 #include "channel/worker.h"
 
 #include <errno.h>
+#include <linux/fuse.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/killpoint.h"
 #include "base/lock.h"
@@ -69,36 +71,47 @@ static void run_here(struct workers *workers, struct call *call)
     }
 }
 
+/* Where a ledger is kept the call outlives the message that it was made of: 0, or the errno for its
+ * client. */
+static int keep(struct workers *workers, struct call *call)
+{
+    int error = 0;
+
+    if (workers->ledger)
+        call_keep_journal(call, request_keep(&error));
+    return error;
+}
+
 /* With the lock held: the call waits: 0, or the errno for its client. */
 static int wait_in_queue(struct workers *workers, struct call *call)
 {
-    int error;
-
-    call_keep_journal(call, request_keep(&error));
-    if (error)
-        return error;
     if (!queue_add(&workers->queue, call))
         return ENOMEM;
     KILL_POINT(KILL_QUEUED);
     if (!is_foreign(workers))
         pthread_cond_broadcast(&workers->queue.changed);
-    else if (!workers->watching)
+    else if (!workers->watching && !workers->resuming)
         workers->watching = start_worker(workers, WATCHER) == 0;
     return 0;
 }
 
 void workers_run(struct workers *workers, struct call *call)
 {
-    bool here;
-    int error = 0;
+    bool here = false;
+    int error = keep(workers, call);
 
+    if (error) {
+        call_reply_error(call, error);
+        return;
+    }
     if (workers->pumped) {
         call_run(workers->upcalls, call);
         return;
     }
     {
         LOCKED(&workers->queue.lock);
-        here = is_foreign(workers) && queue_has_turn(&workers->queue) && leave_reading(workers);
+        if (is_foreign(workers) && !workers->resuming && queue_has_turn(&workers->queue))
+            here = leave_reading(workers);
         if (here)
             queue_begin(&workers->queue);
         else
@@ -288,6 +301,13 @@ static bool begin_pump(struct workers *workers)
     return true;
 }
 
+static void pump_one(struct workers *workers, size_t length)
+{
+    request_begin(&workers->room, length);
+    reader_decode(workers, &workers->room, length);
+    request_end(&workers->room);
+}
+
 int workers_pump(struct workers *workers)
 {
     ssize_t length;
@@ -296,7 +316,7 @@ int workers_pump(struct workers *workers)
         return -ENODEV;
     length = request_receive(&workers->room, workers->fd, REQUEST_FOREIGN);
     if (length > 0)
-        reader_decode(workers, &workers->room, (size_t)length);
+        pump_one(workers, (size_t)length);
     else if (!reader_is_nothing(length))
         hang_up(workers, length ? (int)length : -ENODEV);
     LOCKED(&workers->queue.lock);
@@ -375,34 +395,66 @@ static int start_all(struct workers *workers, unsigned threads)
 
     for (unsigned i = 0; i < threads && rc == 0; i++)
         rc = start_worker(workers, READ_FIRST);
+    if (is_foreign(workers))
+        relieve(workers); /* of calls that a worker process before has left */
     return rc;
 }
+
+struct resumption {
+    struct workers *workers;
+    struct request_room room;
+};
 
 /* A message that a worker process before had taken: it is run again, by what its journal says. */
 static void resume(void *arg, const void *message, struct journal *journal)
 {
-    struct workers *workers = arg;
+    struct resumption *resumption = arg;
+    struct request_room *room = &resumption->room;
     _Atomic uint64_t answered = 0;
-    size_t length = request_lend(&workers->room, message, journal);
+    size_t length = request_lend(room, message, journal);
 
-    request_begin(&workers->room, length);
-    reader_process(workers, &workers->room, length, &answered);
-    request_end(&workers->room);
-    workers->room.journal = NULL;
+    request_begin(room, length);
+    reader_process(resumption->workers, room, length, &answered);
+    request_end(room);
 }
 
-/* Before there are threads: calls are left to those. */
-static int resume_all(struct workers *workers)
+/* Who polls asks again: what would have woken him may be forgotten. */
+static void wake_polls(struct workers *workers)
 {
+    uint32_t entry = 0;
+    uint64_t poll;
+
+    while ((poll = ledger_next_poll(workers->ledger, &entry))) {
+        struct {
+            struct fuse_out_header out;
+            struct fuse_notify_poll_wakeup_out wakeup;
+        } message = {
+            .out = {.len = sizeof(message), .error = FUSE_NOTIFY_POLL},
+            .wakeup = {.kh = poll},
+        };
+
+        if (write(workers->fd, &message, sizeof(message)) < 0)
+            return; /* the channel has ended: who reads it hears of it */
+    }
+}
+
+int workers_resume(struct workers *workers)
+{
+    struct resumption resumption = {.workers = workers};
     int rc;
 
     if (!workers->ledger || !ledger_outlives(workers->ledger))
         return 0;
-    rc = request_room_init(&workers->room, workers->payload_max, NULL, 0);
+    rc = request_room_init(&resumption.room, workers->payload_max, NULL, 0);
     if (rc < 0)
         return rc;
-    workers->room.ledger = workers->ledger;
-    ledger_each(workers->ledger, resume, workers);
+    resumption.room.ledger = workers->ledger;
+    workers->resuming = true;
+    ledger_each(workers->ledger, resume, &resumption);
+    workers->resuming = false;
+    resumption.room.journal = NULL;
+    request_room_free(&resumption.room);
+    wake_polls(workers);
     return 0;
 }
 
@@ -412,9 +464,9 @@ int workers_start(struct workers *workers, unsigned threads)
 
     workers->tell = workers_tell;
     if (workers->pumped)
-        return request_room_init(&workers->room, workers->payload_max, NULL, 0);
+        return request_room_init(&workers->room, workers->payload_max, workers->ledger, 0);
     roster_prepare();
-    rc = resume_all(workers);
+    rc = workers_resume(workers);
     if (rc == 0)
         rc = start_all(workers, is_foreign(workers) ? 2 : threads);
     if (rc < 0) {

@@ -15,7 +15,7 @@
 #include "recover/journal.h"
 
 #define MAGIC UINT64_C(0x76006c6c75637301)
-#define VERSION 1u
+#define VERSION 2u
 #define HEAD ((size_t)1 << 16) /* bytes before the first channel's part */
 
 _Static_assert(sizeof(struct state) <= HEAD, "the header");

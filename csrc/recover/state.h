@@ -24,6 +24,6 @@ struct state {
 
 /* The part of the memory that is of channel `place`: its offset in the file. */
 uint64_t state_place(uint32_t place);
-#define STATE_PLACE ((uint64_t)256 << 20) /* bytes of each */
+#define STATE_PLACE ((uint64_t)1 << 30)  /* bytes of each */
 
 #endif

@@ -21,6 +21,7 @@ from .errors import DeviceError
 from .file import File
 from .host import Availability, Status, availability
 from .ioctl import IO, IOR, IOW, IOWR, Command, IoctlReply, IoctlRequest, ioctl
+from .keeping import retry
 from .serve import arguments, serve
 from .workers import Workers
 
@@ -45,6 +46,7 @@ __all__ = [
     "arguments",
     "availability",
     "ioctl",
+    "retry",
     "serve",
     "sleep",
 ]

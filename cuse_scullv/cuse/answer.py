@@ -24,6 +24,7 @@ from .ioctl import IoctlReply, Retry
 from .request import Request
 
 if TYPE_CHECKING:
+    from .keeping import Keeping
     from .pool import Pool
 
 logger = logging.getLogger("cuse_scullv.cuse")
@@ -78,6 +79,16 @@ class Answers:
         self.files: dict[int, File] = {}  # by number
         self._numbers = itertools.count(1)
         self._pool: Pool | None = None
+        self.keeping: Keeping | None = None
+        """Of a device that outlives its worker."""
+
+    def _claim(self, request: Request) -> bool:
+        """Whether the request is still to be answered: then this thread has to, at once."""
+        if self.pending.pop(request.id, None) is None:
+            return False
+        if self.keeping is not None:
+            self.keeping.save(request)
+        return True
 
     def _spawn(self, request: Request, awaitable: Any, finish: Finish) -> None:
         raise NotImplementedError
@@ -98,7 +109,7 @@ class Answers:
             code = errno.EIO
             what = "was cancelled" if isinstance(error, asyncio.CancelledError) else "raised"
             logger.error("%s: %s() %s; the client gets EIO", *_who(request), what, exc_info=error)
-        if self.pending.pop(request.id, None) is not None:
+        if self._claim(request):
             lib.call_reply_error(request.call, code)
 
     def _odd(self, request: Request, result: Any, finish: Finish, wanted: str) -> None:
@@ -110,7 +121,7 @@ class Answers:
 
     def _fault(self, request: Request, what: str) -> None:
         logger.error("%s: %s() %s; the client gets EIO", *_who(request), what)
-        if self.pending.pop(request.id, None) is not None:
+        if self._claim(request):
             lib.call_reply_error(request.call, errno.EIO)
 
     def _late(self, request: Request) -> None:
@@ -147,7 +158,7 @@ class Answers:
         size = len(view)
         if size > request.size:
             self._fault(request, f"returned {size} bytes to a read of {request.size}")
-        elif self.pending.pop(request.id, None) is None:
+        elif not self._claim(request):
             self._late(request)
         else:
             _reply_data(request.call, view, size)
@@ -160,7 +171,7 @@ class Answers:
             return
         if not 0 <= count <= request.size:
             self._fault(request, f"returned {count} to a write of {request.size} bytes")
-        elif self.pending.pop(request.id, None) is None:
+        elif not self._claim(request):
             self._late(request)
         else:
             _reply_written(request.call, count)
@@ -184,7 +195,7 @@ class Answers:
             )
         elif (size := memoryview(data).nbytes) > request.ioctl.out_size:
             self._fault(request, f"returned {size} bytes where {request.ioctl.out_size} fit")
-        elif self.pending.pop(request.id, None) is None:
+        elif not self._claim(request):
             self._late(request)
         else:
             lib.call_reply_ioctl(request.call, int(result), _from_buffer(data), size)
@@ -199,7 +210,7 @@ class Answers:
         if not all(0 <= word < 1 << 64 for word in words):
             self._fault(request, f"asked for areas of memory that cannot be: {[*ins, *outs]}")
             return
-        if self.pending.pop(request.id, None) is None:
+        if not self._claim(request):
             self._late(request)
         else:
             areas = ffi.new("uint64_t[]", words)
@@ -210,7 +221,7 @@ class Answers:
             self._odd(request, events, self.finish_poll, "an int of select.POLLIN …")
         elif not 0 <= events <= _POLL_MAX:
             self._fault(request, f"returned {events}, which is no set of events")
-        elif self.pending.pop(request.id, None) is None:
+        elif not self._claim(request):
             self._late(request)
         else:
             lib.call_reply_poll(request.call, int(events))
@@ -234,22 +245,30 @@ class Answers:
                 self.fail(request, error)
                 self.release_now(file)
                 return
+        elif self.keeping is not None:
+            file._number = lib.call_take_handle(request.call, ffi.NULL)
+            if not file._number:
+                self.fail(request, OSError(errno.ENFILE, os.strerror(errno.ENFILE)))
+                self.release_now(file)
+                return
         else:
             file._number = next(self._numbers)
         self.files[file._number] = file  # before the answer: the next request may be quick
-        if self.pending.pop(request.id, None) is None:
+        if not self._claim(request):
             self._late(request)
         elif lib.call_reply_open(request.call, file._number) == 0:
             return
         # Nobody has the file: its client was answered already, or gave up.
         del self.files[file._number]
         self.release_now(file)
+        if self.keeping is not None:
+            self.keeping.forget(file)
         lib.handle_free(handle)
 
     def finish_release(self, request: Request, result: Any) -> None:
         if inspect.isawaitable(result):
             self._spawn(request, result, self.finish_release)
-        elif self.pending.pop(request.id, None) is not None:
+        elif self._claim(request):
             lib.call_reply_error(request.call, 0)
 
     def release_now(self, file: File) -> None:

@@ -74,7 +74,8 @@ class Channel:
         self._on_end = on_end
         self._fd = fd
         self._place = place
-        self._has_node = place is None and (fd is None or not stat.S_ISSOCK(os.fstat(fd).st_mode))
+        self._is_socket = fd is not None and stat.S_ISSOCK(os.fstat(fd).st_mode)
+        self._has_node = place is None and not self._is_socket
         self._node: Node | None = None
         self._session: Session | None = None
         self._channel: NativeChannel | None = None
@@ -154,6 +155,9 @@ class Channel:
         if isinstance(device, DataPathDevice):
             ledger = self._place.ledger() if self._place is not None else new_ledger()
             session.restore(ledger)
+        elif self._place is not None and self._place.is_kept:
+            ledger = self._place.ledger(saves=True)
+            session.keep(ledger)
         name = ffi.new("char[]", os.fsencode(device.name))
         setup = ffi.new("struct cuse_setup *")
         setup.name = name
@@ -164,7 +168,7 @@ class Channel:
         setup.pumped = session.on_loop
         fd, self._fd = self._fd, None  # C closes it, also where it fails
         assert fd is not None
-        if session.on_loop and self._has_node:
+        if session.on_loop and not self._is_socket:
             os.set_blocking(fd, False)  # a request may be withdrawn just before it is read
         options = self.workers.options()
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from threading import Lock
 from typing import Protocol
 
 from cuse_scullv._native import lib
@@ -40,6 +41,10 @@ class Running(Protocol):
     def file(self) -> object: ...
     @property
     def worker(self) -> Pausable | None: ...
+    @property
+    def alone(self) -> Lock | None:
+        """Held while the handler runs."""
+
     def check(self) -> None:
         """Raises the OSError that the handler is to end with, if it is."""
 
@@ -53,6 +58,9 @@ def pausing(running: Running | None) -> Iterator[None]:
 
     Not with a lock held that others need to end: going on may take a moment."""
     worker = running.worker if running is not None else None
+    alone = running.alone if running is not None else None
+    if alone is not None:
+        alone.release()
     if worker is not None:
         worker.pause()
     else:
@@ -64,3 +72,5 @@ def pausing(running: Running | None) -> Iterator[None]:
             worker.resume()
         else:
             lib.call_resume()
+        if alone is not None:
+            alone.acquire()

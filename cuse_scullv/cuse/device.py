@@ -88,7 +88,8 @@ class Device:
         kernel copies what the command's number says, which is all that most devices need.
         `timeout`: seconds until a method has to be done; the client gets ETIMEDOUT then, and what
         the method returns later is dropped. None: it may wait for ever, as a blocking read does.
-        `methods`: plain functions for open, release, read, readinto, write, ioctl, poll.
+        `methods`: plain functions for open, release, read, readinto, write, ioctl, poll,
+        save, restore.
 
         Raises DeviceError (EINVAL) for a bad name or number, TypeError for a method unheard of.
         """
@@ -108,7 +109,7 @@ class Device:
         self.timeout = timeout
         self._session: Serving | None = None  # while a channel serves the device
         for method, function in methods.items():
-            if method not in METHODS:
+            if method not in METHODS + KEEPING:
                 raise TypeError(f"a device has no method {method!r}; it has {', '.join(METHODS)}")
             setattr(self, method, function)
 
@@ -157,6 +158,18 @@ class Device:
         calls notify() whenever an event becomes so."""
         raise _oserror(errno.ENOSYS)
 
+    def save(self, file: File | None) -> bytes:
+        """Where the device is served with `recover`: what `file` is (at most 4,072 bytes; its
+        `state`, in whatever form), or, with None, what the device is beside its open files (at most
+        4 MiB). Called whenever a handler has ended, for both; not async. What it gives is kept with
+        the handler's answer: after a death of the worker either both are there or neither."""
+        return b""
+
+    def restore(self, file: File | None, data: bytes) -> None:
+        """In the next worker: makes of `data` what save() made it of; first of the device, if
+        anything was saved of it, then of each open file, whose open() is not called again. Defined
+        where save is."""
+
     def notify(self) -> None:
         """Wakes who polls any open file of the device: they ask poll() again. Any thread."""
         session = self._session
@@ -164,6 +177,7 @@ class Device:
             session.notify_all()
 
 
+KEEPING = ("save", "restore")
 METHODS = ("open", "release", "read", "readinto", "write", "ioctl", "poll")
 
 

@@ -40,7 +40,11 @@ class Pump:
         self._fd = fd
         self._channel = channel
         self._loop = handler_loop()
-        self._loop.call_soon_threadsafe(self._loop.add_reader, fd, self._ready)
+        self._loop.call_soon_threadsafe(self._start)
+
+    def _start(self) -> None:
+        lib.channel_resume(self._channel)
+        self._loop.add_reader(self._fd, self._ready)
 
     def _ready(self) -> None:
         if lib.channel_pump(self._channel) < 0:

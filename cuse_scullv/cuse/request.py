@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from .current import Wakeable
@@ -25,6 +26,7 @@ class Request:
     """A call in flight. `cancelled` is 0, or the errno that the handler is to end with."""
 
     __slots__ = (
+        "alone",
         "call",
         "cancelled",
         "file",
@@ -43,6 +45,7 @@ class Request:
 
     def __init__(self, call: Call, file: File, handler: str) -> None:
         self.call = call
+        self.alone: Lock | None = None  # held while the handler runs, but where it waits
         self.file = file
         self.handler = handler  # name of the method, for the log
         # Copied: the call is freed by its answer, which may come from another thread.

@@ -8,16 +8,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 
-from cuse_scullv.background import detach
+from cuse_scullv.background import Background, detach
 from cuse_scullv.registry import registered
+from cuse_scullv.supervise import Supervisor
 
 from .channel import Channel
 from .device import Device
 from .errors import DeviceError
+from .nodes import Nodes
+from .recover import DeviceKeeper
 from .workers import Workers
 
 
@@ -34,27 +38,30 @@ def serve(
     workers: Workers | None = None,
     on_ready: Callable[[], None] | None = None,
     daemon: bool = False,
+    recover: bool = False,
 ) -> None:
     """Serves `devices` until SIGINT, SIGTERM or `cuse-scullv stop NAME`, then ends them all. For
     the main thread.
 
     `on_ready` is called when every node can be opened; unless given, a line on stderr says so.
     With `daemon` the program returns then, with status 0, and this serves on in the background:
-    it must have made no thread. DeviceError if a device cannot be served (none is then), or ended
-    by itself."""
+    it must have made no thread. With `recover` too: a process of its own serves then, and where it
+    dies, of whatever, another one goes on, and no client hears of it (docs/cuse.md says what is
+    promised, and what a device does for it). DeviceError if a device cannot be served (none is
+    then), or ended by itself."""
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("serve() needs the main thread, for its signals; elsewhere use Channel")
     background = detach() if daemon else None
+    if recover:
+        _serve_kept(devices, workers, on_ready, background)
+        return
     with _wakeup() as (read_fd, wake), ExitStack() as stack:
         channels = [
             stack.enter_context(Channel(device, workers=workers, on_end=wake)) for device in devices
         ]
         places = [channel.path for channel in channels if channel.path is not None]
         stack.enter_context(registered(places))
-        if on_ready is not None:
-            on_ready()
-        else:
-            print("serving", *places, file=sys.stderr, flush=True)
+        _say_ready(places, on_ready)
         if background is not None:
             background.ready()
         os.read(read_fd, 1)
@@ -63,6 +70,36 @@ def serve(
                 raise DeviceError(
                     errno.ENODEV, f"the device {channel.device.name!r} was ended by the kernel"
                 )
+
+
+def _serve_kept(
+    devices: Sequence[Device],
+    workers: Workers | None,
+    on_ready: Callable[[], None] | None,
+    background: Background | None,
+) -> None:
+    if threading.active_count() > 1:
+        raise RuntimeError("serve(recover=True) makes processes: begin no thread before")
+    nodes = Nodes.opened(devices)
+    with (
+        Supervisor() as supervisor,
+        registered(nodes.paths),
+        DeviceKeeper(devices, workers, nodes) as keeper,
+    ):
+        _say_ready(nodes.paths, on_ready)
+        if background is not None:
+            keeper.let_go()
+            background.ready()
+        supervisor.wait(keeper.ended)
+        if keeper.why:
+            raise DeviceError(errno.ENODEV, keeper.why)
+
+
+def _say_ready(places: Sequence[Path], on_ready: Callable[[], None] | None) -> None:
+    if on_ready is not None:
+        on_ready()
+    else:
+        print("serving", *places, file=sys.stderr, flush=True)
 
 
 @contextmanager

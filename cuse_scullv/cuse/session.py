@@ -30,6 +30,7 @@ from .device import DataPathDevice, Device, Handler, overrides
 from .errors import DeviceError
 from .file import File
 from .ioctl import IoctlRequest
+from .keeping import Keeping
 from .loop import handler_loop
 from .native import warn_refused
 from .polls import Polls
@@ -64,6 +65,7 @@ class Session(Answers):
         self._closing = False
         self._early: OrderedDict[int, bool] = OrderedDict()
         self._polls = Polls()
+        self._run_there: Run = self._run_here
         self.on_loop = can_pump(device)
         """Calls come on the handlers' loop, whose thread takes them from the channel."""
         self._deadlines: Deadlines | None = None
@@ -101,7 +103,7 @@ class Session(Answers):
     def _way(self, handler: Handler) -> tuple[Handler, Run]:
         if inspect.iscoroutinefunction(handler):
             return handler, self._run_async
-        return handler, self._run_here if self._pool is None else self._run_pooled
+        return handler, self._run_there if self._pool is None else self._run_pooled
 
     # --- where handlers run -----------------------------------------------------------------
 
@@ -113,13 +115,21 @@ class Session(Answers):
         else:
             finish(request, result)
 
+    def _run_alone(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
+        keeping = self.keeping
+        assert keeping is not None
+        assert keeping.lock is not None
+        with keeping.lock:
+            request.alone = keeping.lock
+            self._run_here(request, finish, handler, *args)
+
     def _run_pooled(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
         def job(worker: Worker) -> None:
             if request.id not in self.pending:  # its deadline passed in the queue
                 return
             request.worker = worker
             current.set(request)
-            self._run_here(request, finish, handler, *args)
+            self._run_there(request, finish, handler, *args)
 
         assert self._pool is not None
         self._pool.submit(job)
@@ -175,7 +185,37 @@ class Session(Answers):
         if self._closing and self.pending.pop(request.id, None) is not None:
             lib.call_reply_error(call, errno.ENODEV)
             return None
+        if call.again and not self._may_repeat(request):
+            return None
         return request
+
+    def _may_repeat(self, request: Request) -> bool:
+        """Of a request whose handler a worker before had begun. If not, it has been answered."""
+        if self.keeping is None or self.keeping.may_repeat(request):
+            return True
+        logger.warning(
+            "%s: %s() was running when a worker died; the client gets EIO (see cuse.retry)",
+            self.device.name,
+            request.handler,
+        )
+        if self.pending.pop(request.id, None) is not None:
+            lib.call_reply_error(request.call, errno.EIO)
+        return False
+
+    def keep(self, ledger: CData) -> None:
+        """What the device is outlives this process, in `ledger`; a worker before this one may have
+        left something there. Before the channel is opened. DeviceError as of Keeping."""
+        keeping = self.keeping = Keeping(self.device, ledger)
+        if keeping.lock is not None:
+            self._run_there = self._run_alone
+            self._bind()
+
+        def make(number: int, flags: int) -> File:
+            file = File(self.device, flags, self)
+            file._number = number
+            return file
+
+        self.files = {file._number: file for file in keeping.restore(make)}
 
     def restore(self, ledger: CData) -> None:
         """Takes over the files that clients opened while a worker before this one was there. Before

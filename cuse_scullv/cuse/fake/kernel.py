@@ -125,7 +125,10 @@ class FakeKernel:
     uid: int
     gid: int
 
-    def __init__(self, *, minor: int = wire.PROTOCOL_MINOR) -> None:
+    def __init__(self, *, minor: int = wire.PROTOCOL_MINOR, answers_again: bool = False) -> None:
+        """`minor`: of the protocol. `answers_again`: the server may answer twice, as one does that
+        finishes what another has left; the kernel says ENOENT to that, which a socket cannot."""
+        self._answers_again = answers_again
         self.memory = ClientMemory()
         self.uid, self.gid = os.getuid(), os.getgid()
         self.unrestricted = False  # as the server asked for in the answer to CUSE_INIT
@@ -331,6 +334,8 @@ class FakeKernel:
     def _complete(self, unique: int, error: int, body: bytes) -> None:
         with self._lock:
             request = self._pending.pop(unique, None)
+        if request is None and self._answers_again:
+            return
         if request is None:
             self._wrong(f"an answer to request {unique}, which awaits none (answered twice?)")
         elif error and body:

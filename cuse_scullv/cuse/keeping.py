@@ -1,0 +1,138 @@
+"""Keeping: what a device in Python is, kept where the next worker finds it.
+
+Handlers of a device that is kept run one at a time but where they wait (cuse.Condition,
+cuse.sleep, await); when one has ended, what the device and the open file have become is saved with
+its answer, by one store (csrc/channel/saved.c). So nothing is ever saved of a handler that has not
+answered, but what it did before it waited."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cuse_scullv._native import ffi, lib
+
+from .device import METHODS, Device, overrides
+from .errors import DeviceError
+from .file import File
+from .request import Request
+
+if TYPE_CHECKING:
+    from cuse_scullv._native import CData
+
+logger = logging.getLogger("cuse_scullv.cuse")
+
+_AGAIN = ("release", "poll")  # nobody waits for more than that, and to ask changes nothing
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def retry(method: _Method) -> _Method:
+    """Decorator of a handler that may be called again, from its start, with the same arguments,
+    when the worker that ran it has died (`serve(recover=True)`). Without it its client gets EIO."""
+    method._cuse_retry = True  # type: ignore[attr-defined]
+    return method
+
+
+class Keeping:
+    """Of one device, as long as a worker serves it."""
+
+    def __init__(self, device: Device, ledger: CData) -> None:
+        """DeviceError (EINVAL) for a device that cannot be kept."""
+        names = [name for name in METHODS if overrides(device, name)]
+        names += [declared.name for declared in device._ioctls.values()]
+        kinds = {inspect.iscoroutinefunction(getattr(device, name)) for name in names}
+        if len(kinds) > 1:
+            raise DeviceError(
+                errno.EINVAL,
+                f"the device {device.name!r} has both def and async def methods: to recover,"
+                " write all of them in one way",
+            )
+        self.lock = threading.Lock() if kinds == {False} else None
+        """Held while a handler runs; None: they are all of the loop's."""
+        self._device = device
+        self._ledger = ledger
+        self._saves = overrides(device, "save")
+
+    def may_repeat(self, request: Request) -> bool:
+        """Whether the request's handler, which a worker before had begun, may be called again."""
+        if request.handler in _AGAIN:
+            return True
+        handler = getattr(self._device, request.handler)
+        if request.handler == "ioctl" and request.call.cmd in self._device._ioctls:
+            handler = getattr(self._device, self._device._ioctls[request.call.cmd].name)
+        return getattr(handler, "_cuse_retry", False)
+
+    # --- saving
+
+    def save(self, request: Request) -> None:
+        """What the device and the request's open file are counts with the answer that this thread
+        gives next."""
+        number = request.file._number
+        try:
+            self._put(0, self._saved(None))
+            if number and request.handler == "release":
+                lib.ledger_forget(self._ledger, number)
+            elif number:
+                self._put(number, self._saved(request.file))
+        except Exception:
+            logger.exception(
+                "%s: not saved: after a death the device is what it was before %s()",
+                self._device.name,
+                request.handler,
+            )
+
+    def forget(self, file: File) -> None:
+        """Of an open file that its client has never had."""
+        try:
+            self._put(0, self._saved(None))
+        except Exception:
+            logger.exception("%s: not saved", self._device.name)
+        lib.ledger_forget(self._ledger, file._number)
+        lib.ledger_commit(self._ledger)
+        lib.ledger_disown(self._ledger, file._number)
+
+    def _saved(self, file: File | None) -> bytes:
+        return bytes(self._device.save(file)) if self._saves else b""
+
+    def _put(self, number: int, data: bytes) -> None:
+        code = lib.ledger_save(self._ledger, number, ffi.from_buffer(data), len(data))
+        if code < 0:
+            what = "the device" if number == 0 else "an open file"
+            raise OSError(-code, f"save() gave {len(data)} bytes for {what}: {os.strerror(-code)}")
+
+    # --- restoring
+
+    def restore(self, make: Callable[[int, int], File]) -> list[File]:
+        """What the worker before has saved; `make` makes an open file of (number, flags)."""
+        device = self._get(0)
+        if device is not None and self._saves:
+            self._device.restore(None, device)
+        files = []
+        for number, flags in self._left():
+            data = self._get(number)
+            if data is None:  # its open() was not answered, or its release() was
+                lib.ledger_disown(self._ledger, number)
+                continue
+            file = make(number, flags)
+            if self._saves:
+                self._device.restore(file, data)
+            files.append(file)
+        return files
+
+    def _left(self) -> list[tuple[int, int]]:
+        entry, found = ffi.new("uint32_t *"), ffi.new("struct open_file *")
+        left = []
+        while lib.ledger_next_open(self._ledger, entry, found):
+            left.append((found.number, found.flags))
+        return left
+
+    def _get(self, number: int) -> bytes | None:
+        size = ffi.new("size_t *")
+        data = lib.ledger_saved(self._ledger, number, size)
+        return None if data == ffi.NULL else bytes(ffi.buffer(data, size[0]))

@@ -1,0 +1,95 @@
+"""Recovery: devices in Python that outlive the process that serves them.
+
+The keeper (keeper.py) is the process that called `serve(recover=True)`; it holds the channels.
+Each of its workers is a fork of it, with the devices as they were at the start, which restore()
+brings up to date.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import NoReturn
+
+from cuse_scullv.background import let_go
+from cuse_scullv.keeper import READY_S, Keeper
+from cuse_scullv.messages import receive, send
+from cuse_scullv.process import work
+from cuse_scullv.state import Place, State
+from cuse_scullv.worker import Ends
+
+from .channel import Channel
+from .device import Device
+from .errors import DeviceError
+from .nodes import Nodes
+from .workers import Workers
+
+FAILED = 1
+"""Exit status of a worker that could not begin, and said why."""
+
+
+class DeviceKeeper(Keeper):
+    """Context manager: from entry to exit the devices can be opened, whoever dies."""
+
+    def __init__(self, devices: Sequence[Device], workers: Workers | None, nodes: Nodes) -> None:
+        """`nodes`: of the devices; the keeper's from entry on."""
+        super().__init__(recover=True)
+        self._devices = devices
+        self._workers = workers
+        self._nodes = nodes
+
+    def _hold(self, stack: ExitStack) -> None:
+        stack.enter_context(self._nodes)
+        self._state = State.create(0, len(self._devices))
+        stack.callback(self._state.close)
+
+    def _channels(self) -> Iterable[int]:
+        return self._nodes.descriptors
+
+    def _begin(self, stack: ExitStack) -> None:
+        self._start()
+        self._nodes.appear(READY_S)
+
+    # --- in a worker
+
+    def _work(self, ends: Ends) -> NoReturn:
+        work(lambda: self._serve(ends), ends, None, drop=False)
+
+    def _serve(self, ends: Ends) -> None:
+        with ExitStack() as stack:
+            try:
+                self._open(stack, ends)
+            except (DeviceError, OSError) as error:
+                send(ends.orders, failed=str(error.strerror or error))
+                stack.close()
+                os._exit(FAILED)
+            send(ends.orders, ready=True)
+            while order := receive(ends.orders).get("do"):
+                if order == "quit":
+                    break
+                if order == "let_go":
+                    let_go()
+                send(ends.orders, done=order)
+
+    def _open(self, stack: ExitStack, ends: Ends) -> None:
+        self._state.settle(len(self._devices))
+        channels = []
+        for number, (device, fd) in enumerate(self._nodes.held):
+            channel = Channel(
+                device,
+                os.dup(fd),
+                self._workers,
+                on_end=partial(_hung_up, ends, device.name),
+                place=Place(self._state, number),
+            )
+            channel.start()
+            stack.callback(channel.close)
+            channels.append(channel)
+        for channel in channels:
+            channel.wait_ready()
+
+
+def _hung_up(ends: Ends, name: str) -> None:
+    send(ends.orders, hung_up=f"the device {name!r} was ended by the kernel")

@@ -1,0 +1,175 @@
+"""Serves a device that is kept, of the kind that the first argument names, on the channel whose
+descriptor is the second one, or as a node of that name. Its workers may die: see
+tests/test_cuse_recover.py."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import struct
+import sys
+from typing import Any
+
+from cuse_scullv import cuse
+from cuse_scullv.cuse.nodes import Nodes
+from cuse_scullv.cuse.recover import DeviceKeeper
+from cuse_scullv.supervise import Supervisor
+
+EXCHANGE = cuse.IOWR("k", 1, 8)
+HANG = cuse.IO("k", 2)
+TOO_MUCH = cuse.IO("k", 3)
+FILES = cuse.IOR("k", 4, 8)
+DIE = cuse.IO("k", 5)
+MAIL = cuse.IO("k", 6)
+
+
+class Kept(cuse.Device):
+    """read: the next number of the open file, and the sum; write: adds to the sum; EXCHANGE: of a
+    value; MAIL: makes poll say POLLIN, which a read takes back."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.sum = self.value = self.files = 0
+        self.mail = False
+        self.blob = b""
+        self.waiting = cuse.Condition()
+
+    # --- what is kept
+
+    def save(self, file: cuse.File | None) -> bytes:
+        if file is not None:
+            return json.dumps(file.state).encode()
+        fields = [self.sum, self.value, self.files, self.mail]
+        return json.dumps(fields).encode() + self.blob
+
+    def restore(self, file: cuse.File | None, data: bytes) -> None:
+        if file is not None:
+            file.state = json.loads(data)
+        else:
+            self.sum, self.value, self.files, self.mail = json.loads(data)
+
+    # --- what handlers do
+
+    def begin(self) -> dict[str, int]:
+        self.files += 1
+        return {"reads": 0}
+
+    def next(self, file: cuse.File) -> bytes:
+        file.state["reads"] += 1
+        self.mail = False
+        return struct.pack("QQ", file.state["reads"], self.sum)
+
+    def add(self, data: memoryview) -> None:
+        self.sum += sum(struct.unpack(f"{len(data) // 8}Q", data))
+
+    def exchange(self, request: cuse.IoctlRequest) -> cuse.IoctlReply:
+        before, self.value = self.value, struct.unpack("Q", request.data)[0]
+        return cuse.IoctlReply(0, struct.pack("Q", before))
+
+    def post(self) -> None:
+        self.mail = True
+        self.notify()
+
+
+class Threads(Kept):
+    @cuse.retry
+    def open(self, file: cuse.File) -> dict[str, int]:
+        return self.begin()
+
+    def release(self, file: cuse.File) -> None:
+        self.files -= 1
+
+    @cuse.retry
+    def read(self, file: cuse.File, size: int) -> bytes:
+        return self.next(file)
+
+    @cuse.retry
+    def write(self, file: cuse.File, data: memoryview) -> None:
+        self.add(data)
+
+    def poll(self, file: cuse.File) -> int:
+        return select.POLLIN if self.mail else 0
+
+    @cuse.ioctl(EXCHANGE, raw=True)
+    @cuse.retry
+    def on_exchange(self, file: cuse.File, request: cuse.IoctlRequest) -> cuse.IoctlReply:
+        return self.exchange(request)
+
+    @cuse.ioctl(FILES, raw=True)
+    @cuse.retry
+    def on_files(self, file: cuse.File, request: cuse.IoctlRequest) -> cuse.IoctlReply:
+        return cuse.IoctlReply(0, struct.pack("Q", self.files))
+
+    @cuse.ioctl(HANG, raw=True)
+    def on_hang(self, file: cuse.File, request: cuse.IoctlRequest) -> None:
+        with self.waiting:
+            self.waiting.wait()
+
+    @cuse.ioctl(TOO_MUCH, raw=True)
+    def on_too_much(self, file: cuse.File, request: cuse.IoctlRequest) -> None:
+        self.blob = bytes(5 << 20)
+
+    @cuse.ioctl(DIE, raw=True)
+    def on_die(self, file: cuse.File, request: cuse.IoctlRequest) -> None:
+        os._exit(3)
+
+    @cuse.ioctl(MAIL, raw=True)
+    def on_mail(self, file: cuse.File, request: cuse.IoctlRequest) -> None:
+        self.post()
+
+
+class Loop(Kept):
+    @cuse.retry
+    async def open(self, file: cuse.File) -> dict[str, int]:
+        return self.begin()
+
+    async def release(self, file: cuse.File) -> None:
+        self.files -= 1
+
+    @cuse.retry
+    async def read(self, file: cuse.File, size: int) -> bytes:
+        return self.next(file)
+
+    @cuse.retry
+    async def write(self, file: cuse.File, data: memoryview) -> None:
+        self.add(data)
+
+    async def poll(self, file: cuse.File) -> int:
+        return select.POLLIN if self.mail else 0
+
+    @cuse.retry
+    async def ioctl(self, file: cuse.File, request: cuse.IoctlRequest) -> Any:
+        if request.cmd == EXCHANGE:
+            return self.exchange(request)
+        if request.cmd == FILES:
+            return cuse.IoctlReply(0, struct.pack("Q", self.files))
+        if request.cmd == MAIL:
+            return self.post()
+        await asyncio.sleep(3600)
+        return None
+
+
+class Mixed(Threads):
+    async def read(self, file: cuse.File, size: int) -> bytes:  # type: ignore[override]
+        return self.next(file)
+
+
+KINDS = {"def": Threads, "async def": Loop, "mixed": Mixed}
+
+
+def main(kind: str, where: str) -> None:
+    if not where.isdecimal():
+        cuse.serve(KINDS[kind](where), recover=True)
+        return
+    device = KINDS[kind]("kept")
+    nodes = Nodes.none([device], [int(where)])
+    with Supervisor() as supervisor, DeviceKeeper([device], None, nodes) as keeper:
+        supervisor.wait(keeper.ended)
+        if keeper.why:
+            sys.exit(keeper.why)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

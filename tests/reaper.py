@@ -1,0 +1,49 @@
+"""Has workers die at the kill points of csrc/base/killpoint.h."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections import Counter
+from pathlib import Path
+
+from cuse_scullv._native import ffi, lib
+
+ROOT = Path(__file__).parent.parent
+POINTS = [
+    point
+    for point in re.findall(r"^    KILL_(\w+),", (ROOT / "csrc/base/killpoint.h").read_text(), re.M)
+    if point != "NOWHERE"
+]
+
+
+class Reaper:
+    """Has a keeper's workers die at one kill point after the other."""
+
+    def __init__(self, keeper: int, points: list[str]) -> None:
+        self._points = points
+        for link in Path(f"/proc/{keeper}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if "scullv-state" in str(link.readlink()):
+                    self._fd = os.open(link, os.O_RDWR)
+        self._state = lib.state_open(self._fd)
+        assert self._state != ffi.NULL
+        self.reached = Counter[str]()
+
+    def run(self, until: float) -> list[float]:
+        """Times of deaths."""
+        times = []
+        while time.monotonic() < until - 1.0:
+            for point in self._points:
+                lib.state_kill_at(self._state, POINTS.index(point) + 1)
+                end = time.monotonic() + 5.0
+                while not lib.state_was_killed(self._state) and time.monotonic() < end:
+                    time.sleep(0.001)
+                if lib.state_was_killed(self._state):
+                    times.append(time.monotonic())
+                    self.reached[point] += 1
+                time.sleep(0.02)
+        lib.state_kill_at(self._state, 0)
+        return times
