@@ -10,6 +10,7 @@ import os
 import select
 import struct
 import sys
+import time
 from typing import Any
 
 from cuse_scullv import cuse
@@ -23,6 +24,7 @@ TOO_MUCH = cuse.IO("k", 3)
 FILES = cuse.IOR("k", 4, 8)
 DIE = cuse.IO("k", 5)
 MAIL = cuse.IO("k", 6)
+SLOW = cuse.IO("k", 7)
 
 
 class Kept(cuse.Device):
@@ -106,6 +108,13 @@ class Threads(Kept):
     def on_hang(self, file: cuse.File, request: cuse.IoctlRequest) -> None:
         with self.waiting:
             self.waiting.wait()
+
+    @cuse.ioctl(SLOW, raw=True)
+    @cuse.retry
+    def on_slow(self, file: cuse.File, request: cuse.IoctlRequest) -> None:
+        time.sleep(0.5)
+        if file.interrupted:
+            raise InterruptedError
 
     @cuse.ioctl(TOO_MUCH, raw=True)
     def on_too_much(self, file: cuse.File, request: cuse.IoctlRequest) -> None:

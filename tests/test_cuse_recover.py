@@ -154,6 +154,18 @@ def test_a_handler_that_may_not_be_repeated_gives_eio() -> None:
 
 
 def test_who_was_interrupted_before_is_so_after() -> None:
+    with serving("def") as server:
+        waits = server.kernel.start(server.open().ioctl, kept.SLOW)
+        waits.wait_sent()
+        time.sleep(0.1)  # until the handler runs
+        waits.interrupt()
+        time.sleep(0.1)  # until that is known, and nothing has come of it
+        server.kill()
+        with pytest.raises(InterruptedError):
+            waits.result()
+
+
+def test_who_waits_can_be_interrupted_after() -> None:
     with serving("async def") as server:
         file = server.open()
         waits = server.kernel.start(file.ioctl, kept.HANG)  # which may be repeated there
@@ -168,13 +180,13 @@ def test_who_was_interrupted_before_is_so_after() -> None:
 
 def test_who_polls_asks_again(server: Server) -> None:
     file = server.open()
-    polls = server.kernel.start(file.poll, select.POLLIN, 10.0)
+    polls = server.kernel.start(file.poll, select.POLLIN, 60.0)
     polls.wait_sent()
     time.sleep(0.1)
     server.kill()
     assert not polls.wait(0.2)
     file.ioctl(kept.MAIL)
-    assert polls.result() == select.POLLIN
+    assert polls.result(10.0) == select.POLLIN
 
 
 def test_a_handler_that_kills_its_worker_is_not_called_again() -> None:
