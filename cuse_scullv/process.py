@@ -1,4 +1,4 @@
-"""The process of a worker: how it begins, gives up its privileges, and ends."""
+"""The process of a worker: how it begins, gives up its privileges, waits for its turn, and ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from typing import NoReturn
 from cuse_scullv import privileges
 from cuse_scullv._errors import check
 from cuse_scullv._native import lib
-from cuse_scullv.background import name_process
+from cuse_scullv.background import let_go, name_process
+from cuse_scullv.messages import receive
 from cuse_scullv.worker import Ends
 
 CRASHED = 70
@@ -29,7 +30,7 @@ def work(
     words = ends.words
     status = CRASHED
     try:
-        name_process("scullv-worker")
+        name_process("scullv-spare")
         faulthandler.enable(words)
         lib.last_words(words)
         check(lib.canary_start(ends.canary))
@@ -38,13 +39,25 @@ def work(
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)  # the keeper has them too, and says what to do
         threading.excepthook = lambda args: _die(words, args.exc_value)
-        serve()
+        if _is_called(ends):
+            name_process("scullv-worker")
+            serve()
         status = 0
     except BaseException as error:  # noqa: BLE001 - whatever it is, the keeper hears of it
         _say(words, error)
     finally:
         logging.shutdown()
         os._exit(status)
+
+
+def _is_called(ends: Ends) -> bool:
+    """Waits until it is this one's turn. False: it will never be."""
+    while order := receive(ends.orders).get("do"):
+        if order == "serve":
+            return True
+        if order == "let_go":
+            let_go()
+    return False
 
 
 def _say(words: int, error: BaseException | None) -> None:
