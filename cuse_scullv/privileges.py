@@ -12,6 +12,7 @@ import os
 import pwd
 import resource
 from dataclasses import dataclass
+from pathlib import Path
 
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
@@ -47,12 +48,22 @@ def user_named(name: str | None) -> User:
             continue
         if found.pw_uid == 0:
             raise NoUserError("--user root keeps all privileges: type --no-drop for that")
+        _check_can_become(found.pw_name, found.pw_uid)
         return User(found.pw_name, found.pw_uid, found.pw_gid)
     raise NoUserError(
         f"no user {name!r}: type --user with a name that `getent passwd` lists"
         if name is not None
         else "no user scullv, and no nobody: type --user NAME, or --no-drop"
     )
+
+
+def _check_can_become(name: str, uid: int) -> None:
+    """Root of a user namespace may know no other user, or may not leave its groups
+    (user_namespaces(7))."""
+    maps = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    is_known = any(int(first) <= uid < int(first) + int(count) for first, _, count in maps)
+    if not is_known or Path("/proc/self/setgroups").read_text().strip() == "deny":
+        raise NoUserError(f"nobody can become {name} in this user namespace: type --no-drop")
 
 
 def drop(user: User | None) -> None:

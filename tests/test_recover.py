@@ -76,6 +76,16 @@ def test_the_worker_has_no_privileges(view: Path, arguments: tuple[str, ...]) ->
 
 
 @pytest.mark.mount
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_where_nobody_can_be_become_it_says_so(view: Path) -> None:
+    words = [sys.executable, "-m", "cuse_scullv", "serve", "--no-node", "--files", str(view)]
+    done = subprocess.run(["unshare", "-Urm", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "in this user namespace: type --no-drop" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.mount
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can keep anything")
 def test_privileges_are_kept_on_demand(view: Path) -> None:
     server = FilesServer(view, "--max-bytes", "64M", "--no-drop")

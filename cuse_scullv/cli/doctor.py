@@ -14,6 +14,7 @@ from cuse_scullv._native import ffi, lib
 from cuse_scullv.capability import has_sys_admin, no_passthrough
 from cuse_scullv.cli._types import human_bytes
 from cuse_scullv.cuse.host import availability
+from cuse_scullv.kernels import notes, running
 from cuse_scullv.memory import default_limit
 
 DEV_FUSE = Path("/dev/fuse")
@@ -28,7 +29,7 @@ class Finding:
     what: str
     ok: bool
     detail: str
-    """What was found; what is wrong and what to type."""
+    """What was found; what is wrong and what to type. Lines after the first are notes."""
 
 
 def find_node() -> Finding:
@@ -75,12 +76,21 @@ def find_memory() -> Finding:
     return Finding("memory", True, f"{limit} for devices, unless --max-bytes says otherwise")
 
 
+def find_kernel() -> Finding:
+    version = running()
+    if version is None:
+        return Finding("kernel", False, f"{os.uname().release} is of no version that is known here")
+    text = "Linux " + ".".join(map(str, version))
+    return Finding("kernel", True, "\n".join([text, *notes(version)]))
+
+
 def findings() -> Iterator[Finding]:
     yield find_node()
     yield find_files()
     yield find_passthrough()
     yield find_libfuse()
     yield find_memory()
+    yield find_kernel()
 
 
 @click.command("doctor")
@@ -92,7 +102,10 @@ def command() -> int:
     found = list(findings())
     for finding in found:
         mark = "yes" if finding.ok else "no"
-        click.echo(f"{finding.what + ':':<13}{mark:<4} {finding.detail}")
+        first, *more = finding.detail.splitlines()
+        click.echo(f"{finding.what + ':':<13}{mark:<4} {first}")
+        for line in more:
+            click.echo(f"{'':<18}{line}")
     nodes, files = found[0].ok, found[1].ok
     if nodes:
         return 0
