@@ -300,7 +300,7 @@ def die_at_random(server: Server | NodeServer, deaths: int) -> None:
 def test_deaths_under_a_node(kind: str) -> None:
     server = NodeServer(kind)
     try:
-        die_at_random(server, 12)
+        die_at_random(server, int(os.environ.get("CUSE_SCULLV_KILLS", "12")))
     finally:
         said = server.stop()
     assert server.process.returncode == 0, said

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-GUEST_STAGES = {"uml", "qemu"}
+GUEST_STAGES = {"uml", "qemu", "nodes-6.1", "nodes-6.12", "real-6.12", "real-7.3"}
 NO_TESTS = 5  # pytest's status for a selection without tests
 LOG_LINES = 400
 
