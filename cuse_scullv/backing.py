@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cuse_scullv._native import lib
-from cuse_scullv.capability import kernel_release
 from cuse_scullv.ioctl import FLAG_FILE, FLAG_MAP, FLAG_MEMFD
+from cuse_scullv.kernels import running
 from cuse_scullv.memory import default_limit
 from cuse_scullv.params import Geometry, parse_size
 from cuse_scullv.store import Budget, Store
@@ -130,7 +130,7 @@ class Ground:
             if not taken.limited:
                 self.budget.follow(os.dup(taken.files[0]))
         elif backing.kind == MEMFD:
-            self._open_tmpfs(huge=not exact_holes and kernel_release() >= _LARGE_PAGES)
+            self._open_tmpfs(huge=not exact_holes and running() >= _LARGE_PAGES)
 
     def _open_tmpfs(self, huge: bool) -> None:
         self._tmpfs = open_tmpfs(self.limit, huge)

@@ -4,8 +4,9 @@ it."""
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
+
+from cuse_scullv.kernels import running
 
 # Bit 21 of a capability set (linux/capability.h).
 CAP_SYS_ADMIN = 21
@@ -31,16 +32,11 @@ def has_sys_admin(pid: int, proc: Path = Path("/proc")) -> bool:
     return False
 
 
-def kernel_release() -> tuple[int, ...]:
-    """(major, minor) of the kernel's version."""
-    return tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
-
-
 def no_passthrough(is_admin: bool) -> str | None:
     """Why the kernel would not do a file view's I/O by itself, and what to type; None: it would,
     unless it was built without FUSE_PASSTHROUGH. `is_admin`: whoever hands files over has
     CAP_SYS_ADMIN."""
-    if kernel_release() < (6, 9):
+    if running() < (6, 9, 0):
         release = os.uname().release
         return f"Linux {release} has no FUSE passthrough, which came with 6.9: type --view direct"
     if not is_admin:

@@ -158,17 +158,17 @@ class FileView:
         numbers = [0] * len(self.devices)
         if lib.fileview_can_pass(channel.pointer):
             numbers = hand_over([device.store.file for device in self.devices])
-        lib.fileview_settle(channel.pointer, numbers)
-        if self._view == PASSTHROUGH and 0 in numbers:
-            raise MountError(errno.EOPNOTSUPP, f"no passthrough: {self._why_no_passthrough()}")
+        lib.fileview_settle(channel.pointer, [max(number, 0) for number in numbers])
+        if self._view == PASSTHROUGH and not is_passed(numbers):
+            why = self._why_no_passthrough(-min(numbers))
+            raise MountError(errno.EOPNOTSUPP, f"no passthrough: {why}")
         for device in self.devices:
-            device.passthrough = 0 not in numbers
+            device.passthrough = is_passed(numbers)
 
-    def _why_no_passthrough(self) -> str:
+    def _why_no_passthrough(self, error: int) -> str:
         held = self._held
-        return why_no_passthrough(
-            self.devices, held.is_admin if held is not None else has_sys_admin(os.getpid())
-        )
+        is_admin = held.is_admin if held is not None else has_sys_admin(os.getpid())
+        return why_no_passthrough(self.devices, is_admin, error)
 
     def _hand_over(self, files: list[int]) -> list[int]:
         return hand_over(self._number, files)
@@ -317,18 +317,36 @@ class FileView:
 
 def hand_over(fd: int, files: list[int]) -> list[int]:
     """Has the kernel do the I/O of `files`, of the view whose requests come by `fd`: its numbers
-    for them; 0: it does not. Who may not gets zeros."""
-    return [max(lib.fileview_hand_over(fd, file), 0) for file in files]
+    for them; -errno: it does not."""
+    return [lib.fileview_hand_over(fd, file) for file in files]
 
 
-def why_no_passthrough(devices: Sequence[ScullDevice], is_admin: bool) -> str:
-    """In words, with what to type."""
+def is_passed(numbers: Sequence[int]) -> bool:
+    """Whether the kernel does the I/O of the files, by hand_over(). Empty: it was not asked."""
+    return bool(numbers) and min(numbers) > 0
+
+
+def why_no_passthrough(devices: Sequence[ScullDevice], is_admin: bool, error: int) -> str:
+    """In words, with what to type. `error`: errno of the kernel's refusal; 0: it was not asked."""
     ground = devices[0].shared.ground
     if ground.backing.kind not in (MEMFD, FILE):
         return "the devices are no files: type --backing memfd, or --backing FILE"
     if ground.backing.kind == FILE and ground.limit:
         return "the kernel would not keep --max-bytes: leave it out, or type --view direct"
-    return no_passthrough(is_admin) or "this kernel has none (FUSE_PASSTHROUGH): type --view direct"
+    return (
+        no_passthrough(is_admin)
+        or _REFUSED.get(error)
+        or "this kernel has none (FUSE_PASSTHROUGH): type --view direct"
+    )
+
+
+# Of fs/fuse/passthrough.c: fuse_backing_open
+_REFUSED = {
+    errno.ELOOP: "the file is on a file system that is stacked on others, as overlayfs is: put it"
+    " on another, or type --view direct",
+    errno.EPERM: "passthrough takes CAP_SYS_ADMIN in the first user namespace: serve outside of"
+    " this one, or type --view direct",
+}
 
 
 class _DeviceFile(cuse.DataPathDevice):

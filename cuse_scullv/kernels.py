@@ -19,19 +19,20 @@ _PARAMETERS = Path("proc/sys/fs/fuse")
 _ENABLE_URING = Path("sys/module/fuse/parameters/enable_uring")
 
 
-def version_of(release: str, version: str) -> Version | None:
+def version_of(release: str, version: str) -> Version:
     """Of uname(2)'s fields. Debian's `release` has no third number (6.1.0-50-amd64), but its
-    `version` names the package. None: they say nothing of the kind."""
+    `version` names the package.
+    Zeros: they say nothing of the kind."""
     debian = re.search(r"\bDebian (\d+)\.(\d+)\.(\d+)", version)
     found = debian or re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
     if found is None:
-        return None
+        return 0, 0, 0
     major, minor, patch = found.groups()
     return int(major), int(minor), int(patch or 0)
 
 
-def running() -> Version | None:
-    """The version of the kernel that runs."""
+def running() -> Version:
+    """The version of the kernel that runs; zeros: it has none that is known here."""
     name = os.uname()
     return version_of(name.release, name.version)
 

@@ -20,7 +20,7 @@ from cuse_scullv._native import lib
 from cuse_scullv.background import let_go
 from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.device import ScullDevice
-from cuse_scullv.fileview import FileView, Held
+from cuse_scullv.fileview import FileView, Held, is_passed
 from cuse_scullv.messages import receive, send
 from cuse_scullv.mount import Mount
 from cuse_scullv.state import NOWHERE, Place, State
@@ -125,7 +125,7 @@ class Service:
     def _make_view(self, mounted: Mount) -> FileView:
         held = self._held
         for scull in held.devices:  # who asks at once is told what is so already
-            scull.passthrough = bool(held.numbers) and 0 not in held.numbers
+            scull.passthrough = is_passed(held.numbers)
         return FileView(
             held.devices,
             mounted.directory,

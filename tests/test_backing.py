@@ -21,6 +21,7 @@ import pytest
 
 from cuse_scullv import client, ioctl
 from cuse_scullv.backing import Backing, BackingError, Ground
+from cuse_scullv.kernels import running
 from cuse_scullv.params import Geometry
 from nodes import RealServer, Serve, seek
 from shell import CLI, NOBODYS_CLI, out, run
@@ -499,6 +500,35 @@ def test_a_file_that_is_larger_than_the_limit_takes_no_more(tmp_path: Path) -> N
 # --- passthrough
 
 
+@mount
+@pytest.mark.skipif(running() < (6, 9, 0) or not is_root(), reason="needs passthrough, and root")
+@pytest.mark.parametrize(
+    ("space", "script", "said"),
+    [
+        (
+            ["-m"],
+            "mount -t tmpfs none {d}; mkdir {d}/l {d}/u {d}/w {d}/o {d}/v && mount -t overlay none"
+            " -o lowerdir={d}/l,upperdir={d}/u,workdir={d}/w {d}/o && exec {serve} {d}/v"
+            " --backing {d}/o/file",
+            "stacked on others",
+        ),
+        (
+            ["-Urm"],
+            "mkdir {d}/v && exec {serve} {d}/v --backing memfd --no-drop",
+            "in the first user namespace",
+        ),
+    ],
+)
+def test_what_the_kernel_does_not_pass_is_said(
+    tmp_path: Path, space: list[str], script: str, said: str
+) -> None:
+    serve = f"{sys.executable} -m cuse_scullv serve --no-node --view passthrough --files"
+    words = ["unshare", *space, "sh", "-c", script.format(d=tmp_path, serve=serve)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+
+
 @pytest.fixture
 def passed(tmp_path: Path) -> Iterator[FilesServer]:
     """A view whose files the kernel reads and writes."""
@@ -507,7 +537,7 @@ def passed(tmp_path: Path) -> Iterator[FilesServer]:
         with client.open(server.files[0]) as device:
             passes = device.info().flags & ioctl.FLAG_PASSTHROUGH
         if not passes:
-            assert os.uname().release < "6.9" or not is_root()
+            assert running() < (6, 9, 0) or not is_root()
             pytest.skip("this takes FUSE_PASSTHROUGH (Linux 6.9) and root")
         yield server
 

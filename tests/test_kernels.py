@@ -16,17 +16,15 @@ from cuse_scullv.kernels import Version, has_fault, notes, running, version_of
         ("6.12.117+deb13-amd64", "#1 SMP Debian 6.12.117-1", (6, 12, 117)),
         ("6.18.3", "#1 SMP", (6, 18, 3)),
         ("7.3-rc1", "#1 SMP", (7, 3, 0)),
-        ("plan9", "fourth edition", None),
+        ("plan9", "fourth edition", (0, 0, 0)),
     ],
 )
-def test_versions_are_understood(release: str, version: str, is_so: Version | None) -> None:
+def test_versions_are_understood(release: str, version: str, is_so: Version) -> None:
     assert version_of(release, version) == is_so
 
 
 def test_the_running_kernel_has_one() -> None:
-    version = running()
-    assert version is not None
-    assert version >= (5, 0, 0)
+    assert running() >= (5, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def find_memory() -> Finding:
 
 def find_kernel() -> Finding:
     version = running()
-    if version is None:
+    if version == (0, 0, 0):
         return Finding("kernel", False, f"{os.uname().release} is of no version that is known here")
     text = "Linux " + ".".join(map(str, version))
     return Finding("kernel", True, "\n".join([text, *notes(version)]))
