@@ -8,16 +8,19 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import NoReturn
 
 from cuse_scullv import privileges
 from cuse_scullv._errors import check
 from cuse_scullv._native import lib
 from cuse_scullv.background import let_go, name_process
-from cuse_scullv.messages import receive
+from cuse_scullv.messages import receive, send
 from cuse_scullv.worker import Ends
 
+FAILED = 1
+"""Exit status: it could not begin, and said why."""
 CRASHED = 70
 """Exit status: an exception that nobody expected (EX_SOFTWARE)."""
 
@@ -48,6 +51,29 @@ def work(
     finally:
         logging.shutdown()
         os._exit(status)
+
+
+def obey(
+    ends: Ends, start: Callable[[ExitStack], None], orders: Mapping[str, Callable[[], None]]
+) -> None:
+    """Starts to serve, and does what the keeper says until it says "quit", or is gone. What `start`
+    puts on the stack is undone then."""
+    with ExitStack() as stack:
+        try:
+            start(stack)
+        except OSError as error:
+            send(ends.orders, failed=str(error.strerror or error))
+            stack.close()
+            os._exit(FAILED)
+        send(ends.orders, ready=True)
+        while order := receive(ends.orders).get("do"):
+            if order == "quit":
+                break
+            if order == "let_go":
+                let_go()
+            elif order in orders:
+                orders[order]()
+            send(ends.orders, done=order)
 
 
 def _is_called(ends: Ends) -> bool:

@@ -17,16 +17,14 @@ from typing import Any
 
 from cuse_scullv import cuse, privileges
 from cuse_scullv._native import lib
-from cuse_scullv.background import let_go
 from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.device import ScullDevice
 from cuse_scullv.fileview import FileView, Held, is_passed
 from cuse_scullv.messages import receive, send
 from cuse_scullv.mount import Mount
+from cuse_scullv.process import obey
 from cuse_scullv.state import NOWHERE, Place, State
 from cuse_scullv.worker import Ends
-
-FAILED = 1  # exit status: it said why
 
 logger = logging.getLogger(__name__)
 
@@ -66,28 +64,17 @@ class Service:
 
     def __init__(self, held: Holdings, ends: Ends) -> None:
         self._held = held
-        self._orders, self._questions = ends.orders, ends.questions
+        self._ends = ends
         self._asking = threading.Lock()
         self._view: FileView | None = None
 
     def run(self) -> None:
         """Serves until it is told to quit."""
-        with ExitStack() as stack:
-            try:
-                self._start(stack)
-            except (cuse.DeviceError, OSError) as error:
-                send(self._orders, failed=str(error.strerror or error))
-                stack.close()
-                os._exit(FAILED)
-            send(self._orders, ready=True)
-            while order := receive(self._orders).get("do"):
-                if order == "quit":
-                    break
-                if order == "forget" and self._view is not None:
-                    self._view.forget()
-                if order == "let_go":
-                    let_go()
-                send(self._orders, done=order)
+        obey(self._ends, self._start, {"forget": self._forget})
+
+    def _forget(self) -> None:
+        if self._view is not None:
+            self._view.forget()
 
     def _start(self, stack: ExitStack) -> None:
         held = self._held
@@ -148,14 +135,14 @@ class Service:
 
     def _tell(self, **news: Any) -> None:
         try:
-            send(self._orders, **news)
+            send(self._ends.orders, **news)
         except OSError:
             logger.debug("the keeper is gone")
 
     def _ask(self, **question: Any) -> dict[str, Any]:
         with self._asking:
-            send(self._questions, **question)
-            return receive(self._questions)
+            send(self._ends.questions, **question)
+            return receive(self._ends.questions)
 
     def _hand_over(self, files: list[int]) -> list[int]:
         if self._held.numbers:

@@ -13,21 +13,16 @@ from contextlib import ExitStack
 from functools import partial
 from typing import NoReturn
 
-from cuse_scullv.background import let_go
 from cuse_scullv.keeper import READY_S, Keeper
-from cuse_scullv.messages import receive, send
-from cuse_scullv.process import work
+from cuse_scullv.messages import send
+from cuse_scullv.process import obey, work
 from cuse_scullv.state import Place, State
 from cuse_scullv.worker import Ends
 
 from .channel import Channel
 from .device import Device
-from .errors import DeviceError
 from .nodes import Nodes
 from .workers import Workers
-
-FAILED = 1
-"""Exit status of a worker that could not begin, and said why."""
 
 
 class DeviceKeeper(Keeper):
@@ -58,20 +53,7 @@ class DeviceKeeper(Keeper):
         work(lambda: self._serve(ends), ends, None, drop=False)
 
     def _serve(self, ends: Ends) -> None:
-        with ExitStack() as stack:
-            try:
-                self._open(stack, ends)
-            except (DeviceError, OSError) as error:
-                send(ends.orders, failed=str(error.strerror or error))
-                stack.close()
-                os._exit(FAILED)
-            send(ends.orders, ready=True)
-            while order := receive(ends.orders).get("do"):
-                if order == "quit":
-                    break
-                if order == "let_go":
-                    let_go()
-                send(ends.orders, done=order)
+        obey(ends, lambda stack: self._open(stack, ends), {})
 
     def _open(self, stack: ExitStack, ends: Ends) -> None:
         self._state.settle(len(self._devices))
