@@ -61,7 +61,6 @@ class Keeper(ABC):
         self.why = ""
         """Why all has ended, if it has."""
         self._worker: Worker | None = None
-        self._spare: Worker | None = None
         self._left: list[Worker] = []
         self._ending = False
         self._most = int(os.environ.get("CUSE_SCULLV_DEATHS", DEATHS))  # for tests
@@ -115,8 +114,6 @@ class Keeper(ABC):
         self._in_background = True
         worker = self._current
         worker.order("let_go")
-        if self._spare is not None:
-            self._spare.order("let_go")
         self._await(lambda: worker.done == "let_go" or worker is not self._worker, READY_S, "")
 
     # --- the worker
@@ -132,32 +129,17 @@ class Keeper(ABC):
         self._await(lambda: self._current.ready, READY_S, "no worker has begun")
 
     def _fork(self) -> None:
-        spare, self._spare = self._spare, None
-        if spare is not None and spare.gone():
-            spare.close()
-            spare = None
-        self._worker = spare or Worker(self._work)
-        self._worker.serve()
-
-    def _fork_spare(self) -> None:
-        """The next worker, ahead of need: to make one takes longer than all else."""
-        if self.recover and self._spare is None and not self._ending:
-            self._spare = Worker(self._work)
-
-    def _end_spare(self) -> None:
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            spare.close()
+        self._worker = Worker(self._work)
 
     def ended(self) -> bool:
         """Sees to what has happened. Whether all has ended by itself; then `why` says why. After
         every signal of supervise.WAITED."""
         self._reap_asides()
-        self._bury()
+        self._left = [worker for worker in self._left if not worker.forgotten()]
         worker = self._worker
         if worker is None:
             return bool(self.why)
-        is_dead = worker.reap(early=self.recover and not self._ending)
+        is_dead = worker.reap()
         for message in worker.news():
             self._heed(worker, message)
         if is_dead:
@@ -165,9 +147,7 @@ class Keeper(ABC):
         return bool(self.why)
 
     def _heed(self, worker: Worker, message: dict[str, Any]) -> None:
-        if "ready" in message:
-            worker.ready = True
-            self._fork_spare()
+        worker.ready = worker.ready or "ready" in message
         worker.failed = message.get("failed", worker.failed)
         worker.done = message.get("done", worker.done)
         if "hung_up" in message and worker.ready and not self._ending:
@@ -175,26 +155,20 @@ class Keeper(ABC):
 
     def _died(self, worker: Worker) -> None:
         self._worker = None
-        self._left.append(worker)
+        how = worker.last_words()
+        worker.close()
+        if worker.is_left:
+            self._left.append(worker)
         if self._ending:
             return
         if worker.failed or not self.recover:
-            self.why = worker.failed or f"the worker died: {worker.last_words()}"
-        elif self._is_too_much(worker):
-            how = worker.last_words()
+            self.why = worker.failed or f"the worker died: {how}"
+            return
+        if self._is_too_much(worker):
             self.why = f"{self._most} workers died within {DEATHS_S:g} s, the last: {how}"
-        else:
-            self._fork()
-
-    def _bury(self) -> None:
-        """Those that are gone, whose place others have taken."""
-        for worker in [left for left in self._left if left.gone()]:
-            self._left.remove(worker)
-            if not self.why and not self._ending:
-                logger.error(
-                    "a worker died, and another has taken its place: %s", worker.last_words()
-                )
-            worker.close()
+            return
+        logger.error("the worker died, and another takes its place: %s", how)
+        self._fork()
 
     def _is_too_much(self, worker: Worker) -> bool:
         """Counts its death; waits a while if workers die as soon as they are there."""
@@ -204,7 +178,7 @@ class Keeper(ABC):
             self._deaths.popleft()
         if len(self._deaths) >= self._most:
             return True
-        self._quick = self._quick + 1 if now - worker.began < _QUICK_S else 0
+        self._quick = self._quick + 1 if now - worker.born < _QUICK_S else 0
         if self._quick > 1 and self._most == DEATHS:
             time.sleep(min(_WAIT_MOST_S, 0.02 * 2**self._quick))
         return False
@@ -279,7 +253,6 @@ class Keeper(ABC):
     def _end(self) -> None:
         """The worker ends, while it still answers what that asks for."""
         self._ending = True
-        self._end_spare()
         self._before_end()
         worker = self._worker
         if worker is not None:

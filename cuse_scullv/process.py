@@ -1,4 +1,4 @@
-"""The process of a worker: how it begins, gives up its privileges, waits for its turn, and ends."""
+"""The process of a worker: how it begins, gives up its privileges, and ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def work(
     words = ends.words
     status = CRASHED
     try:
-        name_process("scullv-spare")
+        name_process("scullv-worker")
         faulthandler.enable(words)
         lib.last_words(words)
         check(lib.canary_start(ends.canary))
@@ -42,9 +42,7 @@ def work(
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)  # the keeper has them too, and says what to do
         threading.excepthook = lambda args: _die(words, args.exc_value)
-        if _is_called(ends):
-            name_process("scullv-worker")
-            serve()
+        serve()
         status = 0
     except BaseException as error:  # noqa: BLE001 - whatever it is, the keeper hears of it
         _say(words, error)
@@ -74,16 +72,6 @@ def obey(
             elif order in orders:
                 orders[order]()
             send(ends.orders, done=order)
-
-
-def _is_called(ends: Ends) -> bool:
-    """Waits until it is this one's turn. False: it will never be."""
-    while order := receive(ends.orders).get("do"):
-        if order == "serve":
-            return True
-        if order == "let_go":
-            let_go()
-    return False
 
 
 def _say(words: int, error: BaseException | None) -> None:

@@ -194,7 +194,6 @@ class Server(Keeper):
 
     def _become(self) -> NoReturn:
         self._ending = True
-        self._end_spare()
         if self._worker is not None:
             self._worker.close()
         for pid in list(self._asides):
@@ -228,8 +227,6 @@ class Server(Keeper):
     def _hand_over(self) -> None:
         files = [device.store.file for device in self.devices]
         self.held.numbers = hand_over(self.held.fuse, files)
-        self._end_spare()  # it knows nothing of that
-        self._fork_spare()
 
     def _look(self, worker: Worker, device: str, inode: int) -> None:
         def answer(status: int) -> None:

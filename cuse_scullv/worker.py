@@ -20,8 +20,6 @@ from cuse_scullv.supervise import WAKE
 WORDS_MAX = 1 << 14
 """Bytes of last words that are passed on."""
 _MOMENT_S, _LOOKS = 0.001, 5
-_PF_EXITING = 4  # include/linux/sched.h; set by do_exit before anything else
-_GOING_S = 1.0  # how long its memory may take to be given back
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,11 @@ class Worker:
         """Why it could not begin; empty: nothing is known."""
         self.status: int | None = None
         """Its exit status, or minus the signal; None: it lives."""
+        self.is_left = False
+        """It has ended, but a thread of it has not."""
         self.done = ""
         """The last order that it has carried out."""
-        self.began = time.monotonic()
-        """When it was told to serve."""
+        self.born = time.monotonic()
         self.orders, orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.questions, questions = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._canary, canary = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -67,24 +66,21 @@ class Worker:
         for end in (self.orders, self.questions, self._canary):
             _signal_when_readable(end)
 
-    def reap(self, *, early: bool) -> bool:
+    def reap(self) -> bool:
         """Whether it has ended. It may not be gone then: a thread may be left that waits for an
-        answer that only the next worker gives; or, with `early`, its memory may be."""
-        while not self.gone():
-            if not self._is_dying():
-                return False
-            if (early and self._has_left()) or self._is_stuck():
-                return True
-            time.sleep(_MOMENT_S)
-        return True
-
-    def gone(self) -> bool:
-        """Whether nothing is left of it; then `status` is known."""
-        if self.status is None:
+        answer that only the next worker gives."""
+        while self.status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
-        return self.status is not None
+            elif not self._is_dying():
+                return False
+            elif self._is_stuck():
+                self.status = -signal.SIGKILL
+                self.is_left = True
+            else:
+                time.sleep(_MOMENT_S)
+        return True
 
     def _is_dying(self) -> bool:
         try:
@@ -94,28 +90,21 @@ class Worker:
         except ConnectionError:
             return True
 
-    def _has_left(self) -> bool:
-        """Whether all threads are on the way out: none is about to put a message into the
-        state. What takes long then is to give memory back."""
-        flags = [int(fields[6]) for fields in self._threads()]
-        return bool(flags) and all(flag & _PF_EXITING for flag in flags)
-
     def _is_stuck(self) -> bool:
         """Whether all threads that are left wait in the kernel, uninterruptibly, and have done so
         for a while: none is about to put a message into the state."""
         for _ in range(_LOOKS):
-            states = [fields[0] for fields in self._threads()]
+            states = list(self._thread_states())
             if not states or any(state not in "DZX" for state in states) or "D" not in states:
                 return False
             time.sleep(_MOMENT_S)
         return True
 
-    def _threads(self) -> Iterator[list[str]]:
-        """Of each thread, the fields of its stat from the third on, its state (proc(5))."""
+    def _thread_states(self) -> Iterator[str]:
         with contextlib.suppress(OSError):
             for thread in Path(f"/proc/{self.pid}/task").iterdir():
                 with contextlib.suppress(OSError):
-                    yield (thread / "stat").read_text().rpartition(")")[2].split()
+                    yield (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
     def news(self) -> Iterator[dict[str, Any]]:
         """What it has said since, questions last."""
@@ -124,34 +113,30 @@ class Worker:
                 while message := receive(end):
                     yield message
 
-    def serve(self) -> None:
-        """Its turn has come."""
-        self.began = time.monotonic()
-        self.order("serve")
-
     def order(self, what: str) -> None:
         with contextlib.suppress(OSError):
             send(self.orders, do=what)
 
     def last_words(self) -> str:
-        """How it died: one line, and what it said. Waits a while for it to be gone."""
-        deadline = time.monotonic() + _GOING_S
-        while not self.gone() and time.monotonic() < deadline:
-            time.sleep(_MOMENT_S)
-        if self.status is None:
-            how = "a thread of it is left"
-        elif self.status < 0:
+        """How it died: one line, and what it said."""
+        assert self.status is not None
+        if self.status < 0:
             how = f"killed by {signal.Signals(-self.status).name}"
         else:
             how = f"exit status {self.status}"
         said = os.pread(self._words, WORDS_MAX, 0).decode(errors="replace").strip()
         return f"{how}: {said}" if said else how
 
+    def forgotten(self) -> bool:
+        """Whether nothing is left of it either."""
+        return not self.is_left or os.waitpid(self.pid, os.WNOHANG)[0] != 0
+
     def close(self) -> None:
         """Ends it, if it has not ended."""
-        if not self.gone():
+        if self.status is None:
             os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            _, status = os.waitpid(self.pid, 0)
+            self.status = os.waitstatus_to_exitcode(status)
         self.orders.close()
         self.questions.close()
         self._canary.close()
