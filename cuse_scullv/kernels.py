@@ -21,8 +21,7 @@ _ENABLE_URING = Path("sys/module/fuse/parameters/enable_uring")
 
 def version_of(release: str, version: str) -> Version:
     """Of uname(2)'s fields. Debian's `release` has no third number (6.1.0-50-amd64), but its
-    `version` names the package.
-    Zeros: they say nothing of the kind."""
+    `version` names the package. Zeros: they say nothing of the kind."""
     debian = re.search(r"\bDebian (\d+)\.(\d+)\.(\d+)", version)
     found = debian or re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
     if found is None:
@@ -69,7 +68,7 @@ def _faults(version: Version, root: Path) -> Iterator[str]:
         yield "with passthrough a file may seem too short after a write: update to 6.11.6"
     if has_fault(version, (6, 6, 0), (6, 12, 64)):
         yield "a mapping of a served view may keep old bytes beside a write: update to 6.12.64"
-    if has_fault(version, (0, 0, 0), (6, 1, 178), (6, 12, 96), (6, 12, 96)):
+    if has_fault(version, (0, 0, 0), (6, 1, 178), (6, 12, 96)):
         yield "where memory runs out at the start a node may stay behind: update the kernel"
     old = has_fault(version, (6, 1, 107), (6, 1, 188), (6, 2, 0))
     if old or has_fault(version, (6, 8, 0), (6, 12, 110), (6, 18, 52), (7, 2, 6)):

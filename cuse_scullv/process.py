@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cuse_scullv import privileges
 from cuse_scullv._errors import check
@@ -23,6 +23,8 @@ FAILED = 1
 """Exit status: it could not begin, and said why."""
 CRASHED = 70
 """Exit status: an exception that nobody expected (EX_SOFTWARE)."""
+
+logger = logging.getLogger(__name__)
 
 
 def work(
@@ -72,6 +74,14 @@ def obey(
             elif order in orders:
                 orders[order]()
             send(ends.orders, done=order)
+
+
+def tell(ends: Ends, **news: Any) -> None:
+    """The keeper, if there is one still."""
+    try:
+        send(ends.orders, **news)
+    except OSError:
+        logger.debug("the keeper is gone")
 
 
 def _say(words: int, error: BaseException | None) -> None:

@@ -8,7 +8,6 @@ answered in turn, with news of ours in between; and questions of ours, for what 
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from contextlib import ExitStack
@@ -22,11 +21,9 @@ from cuse_scullv.device import ScullDevice
 from cuse_scullv.fileview import FileView, Held, is_passed
 from cuse_scullv.messages import receive, send
 from cuse_scullv.mount import Mount
-from cuse_scullv.process import obey
+from cuse_scullv.process import obey, tell
 from cuse_scullv.state import NOWHERE, Place, State
 from cuse_scullv.worker import Ends
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -103,7 +100,7 @@ class Service:
             device,
             os.dup(fd),
             self._held.workers,
-            on_end=lambda: self._tell(hung_up="a device was ended by the kernel"),
+            on_end=lambda: tell(self._ends, hung_up="a device was ended by the kernel"),
             place=self._held.place(number),
         )
         channel.start()
@@ -119,7 +116,7 @@ class Service:
             held.workers,
             view=held.view,
             fd=os.dup(held.fuse),
-            on_end=lambda: self._tell(hung_up="the files were unmounted"),
+            on_end=lambda: tell(self._ends, hung_up="the files were unmounted"),
             held=Held(
                 mounted,
                 held.looker,
@@ -132,12 +129,6 @@ class Service:
         )
 
     # --- the keeper
-
-    def _tell(self, **news: Any) -> None:
-        try:
-            send(self._ends.orders, **news)
-        except OSError:
-            logger.debug("the keeper is gone")
 
     def _ask(self, **question: Any) -> dict[str, Any]:
         with self._asking:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,13 @@ class UnknownStateError(Exception):
 def new_ledger() -> CData:
     """Of a channel whose process nothing outlives. Raises MemoryError."""
     return _made(lib.ledger_new(-1, 0, False))
+
+
+def open_files(ledger: CData) -> Iterator[CData]:
+    """The `struct open_file` of each file that is open; valid until the next one is asked for."""
+    entry, found = ffi.new("uint32_t *"), ffi.new("struct open_file *")
+    while lib.ledger_next_open(ledger, entry, found):
+        yield found
 
 
 def _made(ledger: CData) -> CData:

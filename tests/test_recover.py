@@ -20,7 +20,6 @@ from reaper import Reaper
 from torture import Load, check_exchanges, kill_workers, stalls
 from views import FilesServer
 
-ROOT = Path(__file__).resolve().parent.parent
 KILLS = int(os.environ.get("CUSE_SCULLV_KILLS", "12"))
 GAP_S = (0.1, 0.5)
 EMULATED_S = 20.0

@@ -65,6 +65,7 @@ struct book {
 #define ROOMS_AT (((sizeof(struct book) + 4095) / 4096) * 4096)
 #define ROOMS_BYTES (64 * LEDGER_ROOM)
 #define SAVED_AT (ROOMS_AT + ROOMS_BYTES)
+_Static_assert(SAVED_AT + SAVED_BYTES <= STATE_PLACE, "a channel's part");
 
 struct ledger {
     bool outlives;
@@ -131,8 +132,6 @@ static void find_free(struct ledger *ledger)
 /* With a shelf for what a device in Python saves. */
 static bool open_saved(struct ledger *ledger, int fd, uint32_t place)
 {
-    if (SAVED_AT + saved_bytes() > STATE_PLACE)
-        return false;
     ledger->saved = saved_open(fd, state_place(place) + SAVED_AT);
     ledger->book->saves = 1;
     ledger->files.most = SAVED_FILES;
@@ -227,13 +226,18 @@ static uint64_t number_of(uint32_t generation, uint32_t entry)
     return (uint64_t)generation << 32 | (uint64_t)entry << 1;
 }
 
+static uint32_t entry_of(uint64_t number)
+{
+    return (uint32_t)number >> 1;
+}
+
 /* NULL: the number is of no open file. */
 static struct file *find(const struct ledger *ledger, uint64_t number, uint32_t *entry)
 {
     uint32_t generation = (uint32_t)(number >> 32);
     struct file *file;
 
-    *entry = (uint32_t)number >> 1;
+    *entry = entry_of(number);
     if (number & 1 || !(generation & 1) || *entry >= FILES_MOST)
         return NULL;
     file = &ledger->book->file[*entry];
@@ -340,11 +344,6 @@ void ledger_attach(struct ledger *ledger, uint64_t number, struct handle *handle
 }
 
 /* --- what a device in Python saves -------------------------------------------------------------------- */
-
-static uint32_t entry_of(uint64_t number)
-{
-    return (uint32_t)number >> 1;
-}
 
 int ledger_save(struct ledger *ledger, uint64_t number, const void *data, size_t size)
 {
@@ -491,16 +490,12 @@ int ledger_keep_call(struct ledger *ledger, const void *message, size_t length,
     return 0;
 }
 
-void ledger_begin_call(struct journal *journal)
+bool ledger_begin_call(struct ledger *ledger, struct journal *journal)
 {
-    journal_begin(journal, unique_of(((struct slot *)journal)->message));
-}
+    const uint64_t unique = unique_of_call(ledger, journal);
 
-bool ledger_begin_saved_call(struct ledger *ledger, struct journal *journal)
-{
-    journal_begin(journal, unique_of_call(ledger, journal));
-    return saved_begin(ledger->saved, number_of_call(ledger, journal),
-                       unique_of_call(ledger, journal));
+    journal_begin(journal, unique);
+    return ledger->saved && saved_begin(ledger->saved, number_of_call(ledger, journal), unique);
 }
 
 void ledger_answer_call(struct ledger *ledger, struct journal *journal, const struct iovec *iov,
@@ -513,6 +508,8 @@ void ledger_answer_call(struct ledger *ledger, struct journal *journal, const st
 size_t ledger_answered_call(const struct ledger *ledger, const struct journal *journal,
                             const void **answer)
 {
+    if (!ledger->saved)
+        return 0;
     return saved_answered(ledger->saved, number_of_call(ledger, journal),
                           unique_of_call(ledger, journal), answer);
 }

@@ -50,14 +50,13 @@ struct journal *ledger_journal(struct ledger *ledger, unsigned number); /* NULL:
  * long to be kept, -ENOBUFS: no slot. */
 int ledger_keep_call(struct ledger *ledger, const void *message, size_t length,
                      struct journal **kept);
-/* The calling thread begins with the call that lies in the slot of `journal`. */
-void ledger_begin_call(struct journal *journal);
-/* The same where the ledger saves. Whether it began before, in a worker that died. */
-bool ledger_begin_saved_call(struct ledger *ledger, struct journal *journal);
+/* The calling thread begins with the call that lies in the slot of `journal`. Where the ledger saves:
+ * whether it began before, in a worker that died. */
+bool ledger_begin_call(struct ledger *ledger, struct journal *journal);
 /* The answer, as it is sent; from here on it is the one that the client gets. */
 void ledger_answer_call(struct ledger *ledger, struct journal *journal, const struct iovec *iov,
                         int count);
-/* … which a worker before may have got to: its length, or 0. */
+/* … which a worker before may have got to: its length, or 0. Nothing where the ledger saves nothing. */
 size_t ledger_answered_call(const struct ledger *ledger, const struct journal *journal,
                             const void **answer);
 /* The client of this call was interrupted. Nothing where it is not kept. */

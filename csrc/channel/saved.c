@@ -47,6 +47,7 @@ struct shelf {
     struct parcel parcel[SAVED_CALLS];
     struct file_copy file[SAVED_FILES][2];
 };
+_Static_assert(sizeof(struct shelf) <= SAVED_BYTES, "what is said of it");
 
 struct saved {
     struct shelf *shelf;
@@ -78,11 +79,6 @@ void saved_close(struct saved *saved)
     munmap(saved->shelf, sizeof(struct shelf));
     pthread_mutex_destroy(&saved->lock);
     free(saved);
-}
-
-uint64_t saved_bytes(void)
-{
-    return sizeof(struct shelf);
 }
 
 uint8_t *saved_message(struct saved *saved, uint32_t call)

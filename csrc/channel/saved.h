@@ -9,13 +9,13 @@
 
 #define SAVED_CALLS 1024u                                  /* calls that wait or run, at most */
 #define SAVED_FILES 32768u                                 /* open files, at most */
+#define SAVED_BYTES ((size_t)640 << 20)                    /* of the state that it takes */
 #define SAVED_MESSAGE ((size_t)4096 + ((size_t)128 << 10)) /* bytes of a message or an answer */
 
 struct saved;
 
 struct saved *saved_open(int fd, uint64_t offset); /* in the state; NULL: no memory */
 void saved_close(struct saved *saved);
-uint64_t saved_bytes(void); /* of the state that it takes */
 /* After a death: what was put, and not committed, will not count. Of so many entries and calls. */
 void saved_settle(struct saved *saved, uint32_t files, uint32_t calls);
 

@@ -141,14 +141,6 @@ void call_keep_journal(struct call *call, struct journal *journal)
     pending_of(call)->journal = journal;
 }
 
-/* An open file that the worker before has made already is what its OPEN is answered with. */
-static void begin(struct call *call, struct journal *journal)
-{
-    ledger_begin_call(journal);
-    if (call->kind == CALL_OPEN && journal->opened)
-        call->open = journal->file;
-}
-
 /* Whether a worker before had the answer. Then it is sent, once more perhaps, which harms nobody. */
 static bool was_answered(struct call *call)
 {
@@ -168,12 +160,15 @@ static bool was_answered(struct call *call)
     return true;
 }
 
-/* Whether there is anything left to run. */
-static bool begin_saved(struct call *call, struct journal *journal)
+/* Of a call that is kept: whether there is anything left to run. An open file that the worker before
+ * has made already is what its OPEN is answered with, where nothing else is saved of it. */
+static bool begin(struct ledger *ledger, struct call *call, struct journal *journal)
 {
     if (was_answered(call))
         return false;
-    call->again = ledger_begin_saved_call(pending_of(call)->upcalls->ledger, journal);
+    call->again = ledger_begin_call(ledger, journal);
+    if (call->kind == CALL_OPEN && journal->opened && !ledger_saves(ledger))
+        call->open = journal->file;
     return true;
 }
 
@@ -182,12 +177,8 @@ void call_run(const struct upcalls *upcalls, struct call *call)
     struct journal *journal = pending_of(call)->journal;
     bool bare = !pending_of(call)->req;
 
-    if (journal && ledger_saves(upcalls->ledger)) {
-        if (!begin_saved(call, journal))
-            return;
-    } else if (journal) {
-        begin(call, journal);
-    }
+    if (journal && !begin(upcalls->ledger, call, journal))
+        return;
     python_call(upcalls->owner, call);
     if (journal)
         journal_end();
@@ -240,17 +231,16 @@ int call_reply_error(struct call *call, int error)
 {
     struct pending *pending = pending_of(call);
     struct ledger *ledger = pending->upcalls->ledger;
+    const bool ends = call->kind == CALL_RELEASE && ledger;
+    fuse_req_t req;
     int rc;
 
     /* The open file ends here, whatever Python made of it; what is saved of it ends with the answer. */
-    if (call->kind == CALL_RELEASE && ledger && !ledger_saves(ledger))
+    if (ends && !ledger_saves(ledger))
         ledger_close(ledger, pending->fi.fh);
-    if (pending->done) {
-        KILL_POINT(KILL_UNANSWERED);
-        return answered(call, pending->done(call, error));
-    }
-    rc = fuse_reply_err(answer(pending), error);
-    if (call->kind == CALL_RELEASE && ledger && ledger_saves(ledger))
+    req = answer(pending);
+    rc = pending->done ? pending->done(call, error) : fuse_reply_err(req, error);
+    if (ends && ledger_saves(ledger))
         ledger_disown(ledger, pending->fi.fh);
     return answered(call, rc);
 }

@@ -29,7 +29,8 @@ class Finding:
     what: str
     ok: bool
     detail: str
-    """What was found; what is wrong and what to type. Lines after the first are notes."""
+    """What was found; what is wrong and what to type."""
+    notes: tuple[str, ...] = ()
 
 
 def find_node() -> Finding:
@@ -81,7 +82,7 @@ def find_kernel() -> Finding:
     if version == (0, 0, 0):
         return Finding("kernel", False, f"{os.uname().release} is of no version that is known here")
     text = "Linux " + ".".join(map(str, version))
-    return Finding("kernel", True, "\n".join([text, *notes(version)]))
+    return Finding("kernel", True, text, tuple(notes(version)))
 
 
 def findings() -> Iterator[Finding]:
@@ -102,10 +103,9 @@ def command() -> int:
     found = list(findings())
     for finding in found:
         mark = "yes" if finding.ok else "no"
-        first, *more = finding.detail.splitlines()
-        click.echo(f"{finding.what + ':':<13}{mark:<4} {first}")
-        for line in more:
-            click.echo(f"{'':<18}{line}")
+        click.echo(f"{finding.what + ':':<13}{mark:<4} {finding.detail}")
+        for note in finding.notes:
+            click.echo(f"{'':<18}{note}")
     nodes, files = found[0].ok, found[1].ok
     if nodes:
         return 0

@@ -206,3 +206,10 @@ def overrides(device: Device, method: str) -> bool:
 
 
 Handler: TypeAlias = Callable[..., "Any | Awaitable[Any]"]
+
+
+def handlers(device: Device) -> list[Handler]:
+    """The methods that the device has itself, those of its ioctls among them."""
+    names = {name for name in METHODS if overrides(device, name)}
+    names |= {declared.name for declared in device._ioctls.values()}
+    return [getattr(device, name) for name in names]

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cuse_scullv._native import ffi, lib
+from cuse_scullv.state import open_files
 
-from .device import METHODS, Device, overrides
+from .device import Device, handlers, overrides
 from .errors import DeviceError
 from .file import File
 from .request import Request
@@ -44,9 +45,7 @@ class Keeping:
 
     def __init__(self, device: Device, ledger: CData) -> None:
         """DeviceError (EINVAL) for a device that cannot be kept."""
-        names = [name for name in METHODS if overrides(device, name)]
-        names += [declared.name for declared in device._ioctls.values()]
-        kinds = {inspect.iscoroutinefunction(getattr(device, name)) for name in names}
+        kinds = {inspect.iscoroutinefunction(handler) for handler in handlers(device)}
         if len(kinds) > 1:
             raise DeviceError(
                 errno.EINVAL,
@@ -73,29 +72,28 @@ class Keeping:
     def save(self, request: Request) -> None:
         """What the device and the request's open file are counts with the answer that this thread
         gives next."""
-        number = request.file._number
+        self._keep(request.file, request.handler, has_gone=request.handler == "release")
+
+    def forget(self, file: File) -> None:
+        """Of an open file that its client has never had."""
+        self._keep(file, "open", has_gone=True)
+        lib.ledger_commit(self._ledger)
+        lib.ledger_disown(self._ledger, file._number)
+
+    def _keep(self, file: File, handler: str, *, has_gone: bool) -> None:
+        number = file._number
+        if number and has_gone:
+            lib.ledger_forget(self._ledger, number)
         try:
             self._put(0, self._saved(None))
-            if number and request.handler == "release":
-                lib.ledger_forget(self._ledger, number)
-            elif number:
-                self._put(number, self._saved(request.file))
+            if number and not has_gone:
+                self._put(number, self._saved(file))
         except Exception:
             logger.exception(
                 "%s: not saved: after a death the device is what it was before %s()",
                 self._device.name,
-                request.handler,
+                handler,
             )
-
-    def forget(self, file: File) -> None:
-        """Of an open file that its client has never had."""
-        try:
-            self._put(0, self._saved(None))
-        except Exception:
-            logger.exception("%s: not saved", self._device.name)
-        lib.ledger_forget(self._ledger, file._number)
-        lib.ledger_commit(self._ledger)
-        lib.ledger_disown(self._ledger, file._number)
 
     def _saved(self, file: File | None) -> bytes:
         return bytes(self._device.save(file)) if self._saves else b""
@@ -114,23 +112,16 @@ class Keeping:
         if device is not None and self._saves:
             self._device.restore(None, device)
         files = []
-        for number, flags in self._left():
-            data = self._get(number)
+        for found in open_files(self._ledger):
+            data = self._get(found.number)
             if data is None:  # its open() was not answered, or its release() was
-                lib.ledger_disown(self._ledger, number)
+                lib.ledger_disown(self._ledger, found.number)
                 continue
-            file = make(number, flags)
+            file = make(found.number, found.flags)
             if self._saves:
                 self._device.restore(file, data)
             files.append(file)
         return files
-
-    def _left(self) -> list[tuple[int, int]]:
-        entry, found = ffi.new("uint32_t *"), ffi.new("struct open_file *")
-        left = []
-        while lib.ledger_next_open(self._ledger, entry, found):
-            left.append((found.number, found.flags))
-        return left
 
     def _get(self, number: int) -> bytes | None:
         size = ffi.new("size_t *")

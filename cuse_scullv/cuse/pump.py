@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cuse_scullv._native import lib
 
-from .device import METHODS, DataPathDevice, Device, overrides
+from .device import DataPathDevice, Device, handlers
 from .loop import handler_loop
 
 if TYPE_CHECKING:
@@ -25,9 +25,8 @@ def can_pump(device: Device) -> bool:
     to be free while the kernel makes the device."""
     if isinstance(device, DataPathDevice):
         return False
-    names = {name for name in METHODS if overrides(device, name)}
-    names |= {declared.name for declared in device._ioctls.values()}
-    if not names or not all(inspect.iscoroutinefunction(getattr(device, name)) for name in names):
+    own = handlers(device)
+    if not own or not all(inspect.iscoroutinefunction(handler) for handler in own):
         return False
     return asyncio._get_running_loop() is not handler_loop()  # which starts it: asked last
 

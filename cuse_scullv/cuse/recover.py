@@ -14,8 +14,7 @@ from functools import partial
 from typing import NoReturn
 
 from cuse_scullv.keeper import READY_S, Keeper
-from cuse_scullv.messages import send
-from cuse_scullv.process import obey, work
+from cuse_scullv.process import obey, tell, work
 from cuse_scullv.state import Place, State
 from cuse_scullv.worker import Ends
 
@@ -63,7 +62,9 @@ class DeviceKeeper(Keeper):
                 device,
                 os.dup(fd),
                 self._workers,
-                on_end=partial(_hung_up, ends, device.name),
+                on_end=partial(
+                    tell, ends, hung_up=f"the device {device.name!r} was ended by the kernel"
+                ),
                 place=Place(self._state, number),
             )
             channel.start()
@@ -71,7 +72,3 @@ class DeviceKeeper(Keeper):
             channels.append(channel)
         for channel in channels:
             channel.wait_ready()
-
-
-def _hung_up(ends: Ends, name: str) -> None:
-    send(ends.orders, hung_up=f"the device {name!r} was ended by the kernel")

@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from cuse_scullv._native import ffi, lib
+from cuse_scullv.state import open_files
 
 from .answer import Answers, Finish, logger
 from .current import current
@@ -210,24 +211,23 @@ class Session(Answers):
             self._run_there = self._run_alone
             self._bind()
 
-        def make(number: int, flags: int) -> File:
-            file = File(self.device, flags, self)
-            file._number = number
-            return file
+        self.files = {file._number: file for file in keeping.restore(self._left_open)}
 
-        self.files = {file._number: file for file in keeping.restore(make)}
+    def _left_open(self, number: int, flags: int) -> File:
+        """A file that a worker before this one has opened."""
+        file = File(self.device, flags, self)
+        file._number = number
+        return file
 
     def restore(self, ledger: CData) -> None:
         """Takes over the files that clients opened while a worker before this one was there. Before
         the channel is opened."""
         device = self.device
         assert isinstance(device, DataPathDevice)
-        entry, found = ffi.new("uint32_t *"), ffi.new("struct open_file *")
-        while lib.ledger_next_open(ledger, entry, found):
+        for found in open_files(ledger):
             if self.node not in (0, found.node):
                 continue
-            file = File(device, found.flags, self)
-            file._number = found.number
+            file = self._left_open(found.number, found.flags)
             file.state = device.reopen(file)
             lib.ledger_attach(ledger, found.number, device.handle(file))
             self.files[file._number] = file

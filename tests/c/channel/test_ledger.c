@@ -397,7 +397,7 @@ static void race_once(struct racer *racer, uint64_t unique)
     struct journal *kept;
 
     racer->wrong += ledger_keep_call(ledger, &message, sizeof(message), &kept) != 0;
-    ledger_begin_call(kept);
+    ledger_begin_call(ledger, kept);
     handle_seek(handle, (int64_t)unique, SEEK_SET);
     journal_end();
     racer->wrong += kept->unique != unique || kept->result != (int64_t)unique;

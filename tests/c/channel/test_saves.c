@@ -75,12 +75,12 @@ static void test_an_answer_outlives_until_its_slot_is_anothers(void **state)
     const void *bytes;
 
     (void)state;
-    assert_false(ledger_begin_saved_call(f.ledger, call));
+    assert_false(ledger_begin_call(f.ledger, call));
     assert_int_equal(call->unique, UNIQUE);
     assert_int_equal(ledger_answered_call(f.ledger, call, &bytes), 0);
     restart(&f);
     call = look(f.ledger).journal[0];
-    assert_true(ledger_begin_saved_call(f.ledger, call)); /* it began in the life before */
+    assert_true(ledger_begin_call(f.ledger, call)); /* it began in the life before */
     ledger_answer_call(f.ledger, call, answer, 2);
     restart(&f);
     ledger_settle(f.ledger, NULL);
@@ -90,7 +90,7 @@ static void test_an_answer_outlives_until_its_slot_is_anothers(void **state)
     ledger_drop_call(f.ledger, call);
     assert_ptr_equal(keep(&f, FUSE_IOCTL, UNIQUE + 2), call);
     assert_int_equal(ledger_answered_call(f.ledger, call, &bytes), 0);
-    assert_false(ledger_begin_saved_call(f.ledger, call));
+    assert_false(ledger_begin_call(f.ledger, call));
     journal_end();
     unmake(&f);
 }
@@ -207,7 +207,7 @@ static void save_and_answer(void *arg)
 
     journal_begin(call, UNIQUE);
     ledger_keep_call(ledger, &message, sizeof(message), &call);
-    ledger_begin_saved_call(ledger, call);
+    ledger_begin_call(ledger, call);
     ledger_save(ledger, 0, "new", 4);
     ledger_save(ledger, mortal->number, "new", 4);
     ledger_answer_call(ledger, call, &answer, 1);

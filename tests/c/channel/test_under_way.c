@@ -98,7 +98,7 @@ static void test_a_call_is_kept_whole_with_what_it_has_done(void **state)
     seen = look(f.ledger);
     assert_int_equal(seen.n, 1);
     assert_memory_equal(seen.message, message, LEDGER_CALL);
-    ledger_begin_call(seen.journal[0]);
+    ledger_begin_call(f.ledger, seen.journal[0]);
     assert_ptr_equal(journal_current(), seen.journal[0]);
     assert_true(journal_replays(&result));
     assert_int_equal(result, -EBUSY);
@@ -115,13 +115,13 @@ static void test_a_slot_that_is_used_again_begins_with_nothing_done(void **state
     int64_t result;
 
     (void)state;
-    ledger_begin_call(first);
+    ledger_begin_call(f.ledger, first);
     journal_applied(0);
     journal_end();
     ledger_drop_call(f.ledger, first);
     second = keep(&f, FUSE_IOCTL, 6);
     assert_ptr_equal(second, first);
-    ledger_begin_call(second);
+    ledger_begin_call(f.ledger, second);
     assert_int_equal(second->unique, 6);
     assert_false(journal_replays(&result));
     journal_end();
@@ -292,7 +292,7 @@ static void keep_and_answer(void *arg)
     ledger_keep_call(mortal->f.ledger, message, sizeof(*message), &kept);
     journal_end();
     message->unique = 0;
-    ledger_begin_call(kept);
+    ledger_begin_call(mortal->f.ledger, kept);
     journal_applied(0);
     journal_end();
     mortal->ends = true;
