@@ -77,6 +77,7 @@ static void resume(struct channel *channel)
     message.size = ledger ? ledger_greeting(ledger, greeting) : 0;
     if (!message.size)
         return;
+    placement_follow_death(channel->workers.placement);
     channel->resumed = true;
     fuse_session_process_buf(channel->setup.session, &message);
     channel->resumed = false;

@@ -277,6 +277,15 @@ struct placement *placement_new(const struct channel_options *options)
     return placement;
 }
 
+/* A new process knows no trials, and begins with what is best for a client alone. Beside busy threads that
+ * would have the clients wait for a worker in SCHED_IDLE, a second and more in an emulator. */
+void placement_follow_death(struct placement *placement)
+{
+    trial_be_calm(&placement->one, now_ns());
+    trial_be_calm(&placement->beside, now_ns());
+    trial_be_calm(&placement->many, now_ns());
+}
+
 void placement_free(struct placement *placement)
 {
     if (!placement)

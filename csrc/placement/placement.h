@@ -11,6 +11,8 @@
 
 struct placement;
 struct placement *placement_new(const struct channel_options *options); /* NULL: no memory */
+/* The workers follow others that died: what waits comes first, nothing is tried for a moment. */
+void placement_follow_death(struct placement *placement);
 void placement_free(struct placement *placement);
 /* A worker joins (on its own thread, before its first request) and leaves. */
 void placement_join(struct placement *placement, unsigned worker);

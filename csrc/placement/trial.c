@@ -16,6 +16,7 @@
 #define PASSES 2
 #define HOLD_FIRST_NS INT64_C(60000000)
 #define HOLD_MOST_NS INT64_C(4000000000)
+#define HOLD_CALM_NS INT64_C(1000000000)
 #define TRIAL_SHARE 32 /* what won is held so many times what the trial took, at least */
 #define CLEARLY 1.2
 
@@ -30,6 +31,11 @@ void trial_init(struct trial *trial, int64_t now, unsigned ways, unsigned calm)
 {
     *trial = (struct trial){.ways = ways, .calm = calm, .hold_ns = HOLD_FIRST_NS};
     hold(trial, 0, now, HOLD_FIRST_NS);
+}
+
+void trial_be_calm(struct trial *trial, int64_t now)
+{
+    hold(trial, trial->calm, now, HOLD_CALM_NS);
 }
 
 /* The first window of a pass is the best's: so a way is measured before it is compared. */

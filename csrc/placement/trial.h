@@ -26,6 +26,8 @@ struct trial {
 
 /* Begins with way 0. */
 void trial_init(struct trial *trial, int64_t now, unsigned ways, unsigned calm);
+/* Takes the calm way for a second. */
+void trial_be_calm(struct trial *trial, int64_t now);
 /* Time passes: `requests` were answered since the last look, which were a time like that. What is
  * best from now on is trial->way. */
 void trial_look(struct trial *trial, int64_t now, uint32_t requests, enum trial_time time);

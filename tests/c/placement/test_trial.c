@@ -138,6 +138,17 @@ static void who_starves_gets_the_calm_way_at_once(void **state)
     assert_true(m.looks[0] > 1);
 }
 
+static void who_follows_a_death_is_calm_first(void **state)
+{
+    (void)state;
+    struct machine m = machine(3, 200, 100, 100);
+    trial_be_calm(&m.trial, m.now);
+    pass_ms(&m, 900);
+    assert_int_equal(m.looks[1], 900 / 4);
+    pass_ms(&m, 500); /* and what is best is found then */
+    assert_int_equal(m.trial.best, 0);
+}
+
 static void slow_trials_are_rare(void **state)
 {
     (void)state;
@@ -164,6 +175,7 @@ int main(void)
         cmocka_unit_test(a_window_with_idle_time_begins_again),
         cmocka_unit_test(another_client_begins_the_trial_again),
         cmocka_unit_test(who_starves_gets_the_calm_way_at_once),
+        cmocka_unit_test(who_follows_a_death_is_calm_first),
         cmocka_unit_test(slow_trials_are_rare),
     };
     return RUN_ALL(tests);
