@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from cuse_scullv._native import ffi, lib
+from torture import seconds_for
 
 ROOT = Path(__file__).parent.parent
 POINTS = [
@@ -32,18 +33,24 @@ class Reaper:
         assert self._state != ffi.NULL
         self.reached = Counter[str]()
 
-    def run(self, until: float) -> list[float]:
-        """Times of deaths."""
-        times = []
-        while time.monotonic() < until - 1.0:
+    def run(self, deaths: int) -> list[float]:
+        """Goes round until so many have died, and one at least at each point; when that was."""
+        times: list[float] = []
+        end = time.monotonic() + seconds_for(deaths)
+        while len(times) < deaths or len(self.reached) < len(self._points):
+            missing = set(self._points) - set(self.reached)
+            assert time.monotonic() < end, f"{len(times)} of {deaths} deaths, none at {missing}"
             for point in self._points:
-                lib.state_kill_at(self._state, POINTS.index(point) + 1)
-                end = time.monotonic() + 5.0
-                while not lib.state_was_killed(self._state) and time.monotonic() < end:
-                    time.sleep(0.001)
-                if lib.state_was_killed(self._state):
+                if self._dies_at(point):
                     times.append(time.monotonic())
                     self.reached[point] += 1
                 time.sleep(0.02)
         lib.state_kill_at(self._state, 0)
         return times
+
+    def _dies_at(self, point: str) -> bool:
+        lib.state_kill_at(self._state, POINTS.index(point) + 1)
+        end = time.monotonic() + 5.0
+        while not lib.state_was_killed(self._state) and time.monotonic() < end:
+            time.sleep(0.001)
+        return bool(lib.state_was_killed(self._state))
