@@ -91,6 +91,12 @@ void journal_move(struct cell *cell, uint64_t value)
     KILL_POINT(KILL_MOVED);
 }
 
+void journal_stay(void)
+{
+    if (current)
+        current->moves_cell = MOVED_NOTHING;
+}
+
 uint64_t journal_base(void)
 {
     return current->base;

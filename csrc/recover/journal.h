@@ -37,6 +37,8 @@ void journal_applied(int64_t result);
 void journal_aim(enum moved which, const struct cell *cell, uint64_t file, uint64_t base);
 /* The cell of the step before is moved now. */
 void journal_move(struct cell *cell, uint64_t value);
+/* … is not, after all: the step before failed, and the number of the move is another's. */
+void journal_stay(void);
 /* Of a step that is replayed: where it began, and what the cell was. */
 uint64_t journal_base(void);
 uint64_t journal_before(void);

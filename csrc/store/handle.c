@@ -135,6 +135,8 @@ ssize_t handle_write(struct handle *handle, const struct iovec *src, size_t len,
     store_tell_watch(handle->store, position, len);
     if (done > 0)
         journal_move(handle->position, position + (uint64_t)done);
+    else
+        journal_stay();
     return done;
 }
 
