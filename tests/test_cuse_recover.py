@@ -209,7 +209,9 @@ def test_what_is_too_much_is_said() -> None:
 
 def test_def_and_async_def_do_not_go_together() -> None:
     server = Server("mixed")
-    assert "both def and async def" in server.process.communicate(timeout=10)[1].decode()
+    said = server.process.communicate(timeout=10)[1].decode()
+    assert "DeviceError: " in said
+    assert "both def and async def" in said
     assert server.process.returncode == 1
     server.kernel.close()
 

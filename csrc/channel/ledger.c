@@ -597,12 +597,47 @@ static bool is_interrupt(const void *message)
     return ((const struct fuse_in_header *)message)->opcode == FUSE_INTERRUPT;
 }
 
-/* INTERRUPTs of calls that the worker before had: the kernel sends each once. */
-static void each_interrupted(struct ledger *ledger, unsigned calls,
-                             void (*found)(void *arg, const void *message, struct journal *journal),
-                             void *arg)
+typedef void each_message(void *arg, const void *message, struct journal *journal);
+
+/* All but INTERRUPTs. Those that the calls before did not have yet are kept as calls on the way. */
+static void each_request(struct ledger *ledger, each_message *found, void *arg)
 {
-    for (unsigned i = 0; ledger->saved && i < calls; i++) {
+    const unsigned calls = ledger->book->calls;
+    struct place place;
+
+    for (unsigned i = 0; place_at(ledger, calls, i, &place); i++) {
+        if (!unique_of(place.message) || is_interrupt(place.message))
+            continue;
+        if (!place.in_room || !is_kept_as_call(ledger, unique_of(place.message)))
+            found(arg, place.message, place.journal);
+        if (place.in_room)
+            set_unique(place.message, 0);
+    }
+}
+
+/* Where the ledger saves, of a call that the worker before had: it may have been told already. */
+static void each_interrupt(struct ledger *ledger, each_message *found, void *arg)
+{
+    struct place place;
+
+    for (unsigned i = 0; place_at(ledger, 0, i, &place); i++) {
+        const struct fuse_interrupt_in *in =
+            (const void *)((struct fuse_in_header *)place.message + 1);
+
+        if (!unique_of(place.message))
+            continue;
+        if (ledger->saved)
+            ledger_interrupt_call(ledger, in->unique);
+        else
+            found(arg, place.message, place.journal);
+        set_unique(place.message, 0);
+    }
+}
+
+/* The kernel sends each INTERRUPT once. */
+static void each_interrupted(struct ledger *ledger, each_message *found, void *arg)
+{
+    for (unsigned i = 0; ledger->saved && i < ledger->book->calls; i++) {
         const uint64_t unique = unique_of(message_of(ledger, i));
         struct {
             struct fuse_in_header in;
@@ -617,20 +652,9 @@ static void each_interrupted(struct ledger *ledger, unsigned calls,
     }
 }
 
-void ledger_each(struct ledger *ledger,
-                 void (*found)(void *arg, const void *message, struct journal *journal), void *arg)
+void ledger_each(struct ledger *ledger, each_message *found, void *arg)
 {
-    const unsigned calls = ledger->book->calls; /* more of them are kept on the way */
-    struct place place;
-
-    for (int interrupts = 0; interrupts < 2; interrupts++)
-        for (unsigned i = 0; place_at(ledger, calls, i, &place); i++) {
-            if (!unique_of(place.message) || is_interrupt(place.message) != interrupts)
-                continue;
-            if (!place.in_room || !is_kept_as_call(ledger, unique_of(place.message)))
-                found(arg, place.message, place.journal);
-            if (place.in_room)
-                set_unique(place.message, 0);
-        }
-    each_interrupted(ledger, calls, found, arg);
+    each_request(ledger, found, arg);
+    each_interrupt(ledger, found, arg);
+    each_interrupted(ledger, found, arg);
 }

@@ -43,6 +43,8 @@ int request_room_init(struct request_room *room, size_t payload_max, struct ledg
     uint8_t *map = ledger ? ledger_room(ledger, number, bytes) : NULL;
     struct journal *journal = map ? ledger_journal(ledger, number) : NULL;
 
+    if (!map && ledger && ledger_outlives(ledger))
+        return -EAGAIN; /* a message in a room of our own would die with us */
     if (!map)
         map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)

@@ -73,7 +73,7 @@ struct state *state_open(int fd)
     if (state == MAP_FAILED)
         return NULL;
     if (state && state->magic == MAGIC && state->version == VERSION &&
-        state->checksum == checksum(state))
+        state->checksum == checksum(state) && length >= (off_t)state_place(state->channels))
         return state;
     if (state)
         munmap(state, HEAD);

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from cuse_scullv._errors import check
 from cuse_scullv._native import lib
 
 from .device import DataPathDevice, Device, handlers
@@ -39,11 +41,18 @@ class Pump:
         self._fd = fd
         self._channel = channel
         self._loop = handler_loop()
-        self._loop.call_soon_threadsafe(self._start)
+        started = Future[None]()
+        self._loop.call_soon_threadsafe(self._start, started)
+        started.result()
 
-    def _start(self) -> None:
-        lib.channel_resume(self._channel)
-        self._loop.add_reader(self._fd, self._ready)
+    def _start(self, started: Future[None]) -> None:
+        try:
+            check(lib.channel_resume(self._channel))
+            self._loop.add_reader(self._fd, self._ready)
+        except OSError as error:
+            started.set_exception(error)
+        else:
+            started.set_result(None)
 
     def _ready(self) -> None:
         if lib.channel_pump(self._channel) < 0:

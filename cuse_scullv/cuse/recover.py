@@ -7,19 +7,21 @@ brings up to date.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import NoReturn
 
-from cuse_scullv.keeper import READY_S, Keeper
+from cuse_scullv.keeper import READY_S, Keeper, KeeperError
 from cuse_scullv.process import obey, tell, work
 from cuse_scullv.state import Place, State
 from cuse_scullv.worker import Ends
 
 from .channel import Channel
 from .device import Device
+from .errors import DeviceError
 from .nodes import Nodes
 from .workers import Workers
 
@@ -33,6 +35,12 @@ class DeviceKeeper(Keeper):
         self._devices = devices
         self._workers = workers
         self._nodes = nodes
+
+    def __enter__(self) -> DeviceKeeper:
+        try:
+            return super().__enter__()
+        except KeeperError as error:
+            raise DeviceError(errno.ENODEV, str(error)) from None
 
     def _hold(self, stack: ExitStack) -> None:
         stack.enter_context(self._nodes)

@@ -36,7 +36,10 @@ static inline struct store *store_over(int file)
 
 static inline struct fixture make(void)
 {
-    struct fixture f = {.fd = state_create(1, 2), .file = memfd_create("store", MFD_CLOEXEC)};
+    struct fixture f = {
+        .fd = state_create(1, 2),
+        .file = memfd_create("store", MFD_CLOEXEC | MFD_ALLOW_SEALING),
+    };
 
     assert_true(f.fd >= 0);
     f.store = store_over(f.file);

@@ -95,6 +95,18 @@ static void test_an_answer_outlives_until_its_slot_is_anothers(void **state)
     unmake(&f);
 }
 
+static void interrupt_in(struct fixture *f, unsigned room, uint64_t unique)
+{
+    struct {
+        struct fuse_in_header in;
+        struct fuse_interrupt_in interrupt;
+    } *message = (void *)message_in(f, room);
+
+    message->in = header_of(FUSE_INTERRUPT, unique | 1);
+    message->in.len = sizeof(*message);
+    message->interrupt.unique = unique;
+}
+
 static void test_who_was_interrupted_is_found_last(void **state)
 {
     struct fixture f = make_saving();
@@ -106,6 +118,7 @@ static void test_who_was_interrupted_is_found_last(void **state)
     keep(&f, FUSE_IOCTL, 6);
     ledger_interrupt_call(f.ledger, 4);
     ledger_interrupt_call(f.ledger, 8); /* answered by now */
+    interrupt_in(&f, 0, 4);             /* which its worker was not done with */
     restart(&f);
     seen = look(f.ledger);
     assert_int_equal(seen.n, 3);
@@ -115,6 +128,39 @@ static void test_who_was_interrupted_is_found_last(void **state)
     assert_int_equal(((struct fuse_in_header *)seen.message)->opcode, FUSE_INTERRUPT);
     interrupt = (const void *)(seen.message + sizeof(struct fuse_in_header));
     assert_int_equal(interrupt->unique, 4);
+    unmake(&f);
+}
+
+struct keeping {
+    struct fixture *f;
+    struct seen seen;
+};
+
+/* As a worker does, which begins with calls that it finds in rooms when all are known. */
+static void keep_and_see(void *arg, const void *message, struct journal *journal)
+{
+    struct keeping *keeping = arg;
+    const struct fuse_in_header *in = message;
+
+    if (in->opcode != FUSE_INTERRUPT)
+        keep(keeping->f, in->opcode, in->unique);
+    see(&keeping->seen, message, journal);
+}
+
+static void test_a_call_that_is_kept_only_now_may_have_been_interrupted(void **state)
+{
+    struct fixture f = make_saving();
+    struct keeping keeping = {.f = &f};
+
+    (void)state;
+    receive(&f, 0, FUSE_IOCTL, 4);
+    interrupt_in(&f, 1, 4);
+    interrupt_in(&f, 2, 8); /* answered by now */
+    restart(&f);
+    ledger_each(f.ledger, keep_and_see, &keeping);
+    assert_int_equal(keeping.seen.n, 2);
+    assert_int_equal(keeping.seen.unique[0], 4);
+    assert_int_equal(keeping.seen.unique[1], 4 | 1);
     unmake(&f);
 }
 
@@ -281,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_a_long_call_is_kept_whole),
         cmocka_unit_test(test_an_answer_outlives_until_its_slot_is_anothers),
         cmocka_unit_test(test_who_was_interrupted_is_found_last),
+        cmocka_unit_test(test_a_call_that_is_kept_only_now_may_have_been_interrupted),
         cmocka_unit_test(test_who_waits_in_poll_is_found_while_his_file_is_open),
         cmocka_unit_test(test_what_is_saved_counts_from_the_commit_on),
         cmocka_unit_test(test_what_is_saved_counts_with_its_answer),

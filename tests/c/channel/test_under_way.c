@@ -2,6 +2,8 @@
  * it moves. */
 #include "channel/ledgers.h"
 
+#include "channel/request.h"
+
 /* --- what is found ---------------------------------------------------------------------------- */
 
 static void test_messages_are_found_once_calls_first_interrupts_last(void **state)
@@ -186,6 +188,7 @@ static void test_there_are_as_many_rooms_as_there_is_memory_for(void **state)
 {
     struct fixture f = make();
     uint8_t *first = ledger_room(f.ledger, 0, ROOM_BYTES);
+    struct request_room room;
 
     (void)state;
     assert_ptr_equal(ledger_room(f.ledger, LEDGER_ROOMS - 1, ROOM_BYTES),
@@ -194,6 +197,8 @@ static void test_there_are_as_many_rooms_as_there_is_memory_for(void **state)
     assert_non_null(ledger_journal(f.ledger, LEDGER_ROOMS - 1));
     assert_null(ledger_journal(f.ledger, LEDGER_ROOMS));
     assert_null(ledger_room(f.ledger, LARGE_ROOMS, LEDGER_ROOM));
+    /* Nobody reads into memory that dies with him. */
+    assert_int_equal(request_room_init(&room, ROOM_BYTES, f.ledger, LEDGER_ROOMS), -EAGAIN);
     unmake(&f);
 }
 
@@ -276,6 +281,29 @@ static void test_pending_parameters_are_settled_but_where_there_is_no_state(void
     assert_true(state_get_pending(kept, &value));
     assert_int_equal(value, 1000);
     state_close(kept);
+    unmake(&f);
+}
+
+/* Two requests of one open file: the first fails, and is not answered yet; the other has written when
+ * the worker dies. */
+static void test_what_failed_does_not_use_another_ones_move_up(void **state)
+{
+    struct fixture f = make();
+    uint64_t number = open_one(&f);
+    const struct iovec data = {"lost", 5};
+
+    (void)state;
+    assert_int_equal(fcntl(f.file, F_ADD_SEALS, F_SEAL_GROW), 0);
+    receive(&f, 0, FUSE_WRITE, UNIQUE);
+    journal_begin(ledger_journal(f.ledger, 0), UNIQUE);
+    assert_int_equal(handle_write(attached(&f, number), &data, 5, false, NULL), -EPERM);
+    assert_int_equal(ledger_journal(f.ledger, 0)->steps, 1);
+    journal_end();
+    receive(&f, 1, FUSE_WRITE, UNIQUE + 2);
+    *ledger_journal(f.ledger, 1) = wrote(UNIQUE + 2, number);
+    restart(&f);
+    ledger_settle(f.ledger, NULL);
+    assert_int_equal(handle_position(attached(&f, number)), 15);
     unmake(&f);
 }
 
@@ -411,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_positions_are_settled_for_rooms_and_calls),
         cmocka_unit_test(test_what_is_not_under_way_settles_nothing),
         cmocka_unit_test(test_pending_parameters_are_settled_but_where_there_is_no_state),
+        cmocka_unit_test(test_what_failed_does_not_use_another_ones_move_up),
         cmocka_unit_test(test_a_call_is_never_lost_and_never_there_twice),
         cmocka_unit_test(test_a_write_is_applied_once_wherever_its_worker_dies),
     };

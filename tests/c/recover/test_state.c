@@ -155,11 +155,11 @@ static void test_what_is_no_state_is_refused(void **state)
     (void)state;
     assert_refused(-1);
     assert_refused(fd);
-    assert_int_equal(ftruncate(fd, (off_t)state_place(0)), 0);
+    assert_int_equal(ftruncate(fd, (off_t)state_place(CHANNELS)), 0);
     assert_refused(fd); /* zeros */
     assert_int_equal(pwrite(fd, f.state, sizeof(*f.state), 0), sizeof(*f.state));
     assert_opens(fd);
-    assert_int_equal(ftruncate(fd, (off_t)state_place(0) - 1), 0);
+    assert_int_equal(ftruncate(fd, (off_t)state_place(CHANNELS) - 1), 0);
     assert_refused(fd);
     close(fd);
     unmake(&f);
