@@ -105,6 +105,14 @@ class Settings:
         """Where clients find all this: the nodes, and the directory of files."""
         return self.places_at(os.path.realpath(self.files) if self.files is not None else None)
 
+    @property
+    def served(self) -> list[str]:
+        """What another command has to serve to go on with what this one's keeper held. Looks at
+        nothing, as there may be nobody who answers."""
+        nodes = [*self.names, *(["mem"] if self.mem_node else [])] if self.node else []
+        folder = [os.path.abspath(self.files)] if self.files is not None else []  # noqa: PTH100
+        return [f"{self.devices} devices", *nodes, *folder]
+
     def places_at(self, directory: str | None) -> list[Path]:
         """The same, where the directory's real path is known: nobody may be there to answer who
         looks at it."""

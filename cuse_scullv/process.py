@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import os
 import signal
+import socket
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ from cuse_scullv.worker import Ends
 
 FAILED = 1
 """Exit status: it could not begin, and said why."""
+ORPHANED = 3
+"""Exit status: its keeper is gone."""
 CRASHED = 70
 """Exit status: an exception that nobody expected (EX_SOFTWARE)."""
 
@@ -56,8 +59,8 @@ def work(
 def obey(
     ends: Ends, start: Callable[[ExitStack], None], orders: Mapping[str, Callable[[], None]]
 ) -> None:
-    """Starts to serve, and does what the keeper says until it says "quit", or is gone. What `start`
-    puts on the stack is undone then."""
+    """Starts to serve, and does what the keeper says until it says "quit". What `start` puts on the
+    stack is undone then."""
     with ExitStack() as stack:
         try:
             start(stack)
@@ -66,14 +69,18 @@ def obey(
             stack.close()
             os._exit(FAILED)
         send(ends.orders, ready=True)
-        while order := receive(ends.orders).get("do"):
-            if order == "quit":
-                break
+        while (order := hear(ends.orders)["do"]) != "quit":
             if order == "let_go":
                 let_go()
             elif order in orders:
                 orders[order]()
             send(ends.orders, done=order)
+
+
+def hear(end: socket.socket) -> dict[str, Any]:
+    """What the keeper says. Where it is gone this process ends in the midst of all, as it did: what
+    is under way is for the next one, if a service manager starts one."""
+    return receive(end) or os._exit(ORPHANED)
 
 
 def tell(ends: Ends, **news: Any) -> None:

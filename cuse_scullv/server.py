@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cuse_scullv import cuse, mount, privileges
+from cuse_scullv import cuse, fdstore, mount, privileges
 from cuse_scullv.background import let_go, name_process
 from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.cuse.nodes import Nodes
@@ -36,8 +36,8 @@ from cuse_scullv.messages import send
 from cuse_scullv.process import work
 from cuse_scullv.registry import DEV
 from cuse_scullv.service import Holdings, Service
-from cuse_scullv.state import State
-from cuse_scullv.takeover import Taken, TakeoverError, check_program
+from cuse_scullv.state import State, UnknownStateError
+from cuse_scullv.takeover import NOTE, Taken, TakeoverError, check_program
 from cuse_scullv.worker import Ends, Worker
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ class Server(Keeper):
         """Why the worker has the privileges of the keeper; empty: it has not."""
         self._nodes = Nodes([])
         self._in_background = taken is not None and taken.in_background
+        self._note = -1
+        """What the service manager has of this (fdstore.py); -1: nothing."""
 
     # --- what it holds
 
@@ -68,7 +70,7 @@ class Server(Keeper):
         user = self._user()
         taken = self._taken
         if taken is not None:
-            state = State(taken.state)
+            state = self._state_of(taken)
         else:
             state = State.create(settings.devices, settings.devices + 2)
         stack.callback(state.close)
@@ -92,6 +94,17 @@ class Server(Keeper):
             self._hold_nodes(stack)
         if settings.files is not None:
             self._hold_mount(stack)
+
+    def _state_of(self, taken: Taken) -> State:
+        if taken.served != self.settings.served or not self.settings.recover:
+            raise ServeError(
+                "the server before, which died, served something else: type 'systemctl stop' with"
+                " this unit's name, and start it anew"
+            )
+        try:
+            return State(taken.state)
+        except UnknownStateError as error:
+            raise ServeError(str(error)) from None
 
     def _user(self) -> privileges.User | None:
         settings = self.settings
@@ -177,6 +190,16 @@ class Server(Keeper):
                 raise ServeError(complaint)
         if self.settings.node and self.settings.devices > 1:
             stack.enter_context(symlink(DEV / self.settings.name, self.settings.names[0]))
+        if self.settings.recover:
+            self._store(stack)
+
+    def _store(self, stack: ExitStack) -> None:
+        """Where a service manager keeps descriptors, even our own death is survived."""
+        handed_on = self._handed_on()
+        self._note = handed_on.note()
+        stack.callback(os.close, self._note)
+        fdstore.forget([NOTE])  # of the program before
+        stack.enter_context(fdstore.stored({NOTE: self._note, **handed_on.descriptors}))
 
     # --- reload
 
@@ -198,8 +221,11 @@ class Server(Keeper):
             self._worker.close()
         for pid in list(self._asides):
             self._end_aside(pid)
+        self._handed_on().become()
+
+    def _handed_on(self) -> Taken:
         mounted = self.held.mounted
-        Taken(
+        return Taken(
             state=self.held.state.fd,
             files=[device.store.descriptor for device in self.devices],
             limited=self.devices[0].shared.ground.limited,
@@ -210,7 +236,8 @@ class Server(Keeper):
             numbers=self.held.numbers,
             in_background=self._in_background,
             folder=self._folder,
-        ).become()
+            served=self.settings.served,
+        )
 
     # --- what its worker asks
 
@@ -227,6 +254,8 @@ class Server(Keeper):
     def _hand_over(self) -> None:
         files = [device.store.file for device in self.devices]
         self.held.numbers = hand_over(self.held.fuse, files)
+        if self._note >= 0:
+            self._handed_on().write(self._note)
 
     def _look(self, worker: Worker, device: str, inode: int) -> None:
         def answer(status: int) -> None:

@@ -1,9 +1,9 @@
 """What the worker of a server does: it serves. All that it needs is open already, and it may open
 no more.
 
-Its process is of process.py. It does what the keeper (server.py) says until it says "quit", or is
-gone. Two sockets lead there: orders, which come from the keeper and are
-answered in turn, with news of ours in between; and questions of ours, for what needs privilege.
+Its process is of process.py. It does what the keeper (server.py) says until it says "quit". Two
+sockets lead there: orders, which come from the keeper and are answered in turn, with news of ours
+in between; and questions of ours, for what needs privilege.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from cuse_scullv._native import lib
 from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.device import ScullDevice
 from cuse_scullv.fileview import FileView, Held, is_passed
-from cuse_scullv.messages import receive, send
+from cuse_scullv.messages import send
 from cuse_scullv.mount import Mount
-from cuse_scullv.process import obey, tell
+from cuse_scullv.process import hear, obey, tell
 from cuse_scullv.state import NOWHERE, Place, State
 from cuse_scullv.worker import Ends
 
@@ -133,7 +133,7 @@ class Service:
     def _ask(self, **question: Any) -> dict[str, Any]:
         with self._asking:
             send(self._ends.questions, **question)
-            return receive(self._ends.questions)
+            return hear(self._ends.questions)
 
     def _hand_over(self, files: list[int]) -> list[int]:
         if self._held.numbers:

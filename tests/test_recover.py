@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ import reaper
 from cuse_scullv import client
 from nodes import RealServer, until
 from reaper import Reaper
-from torture import Load, check_exchanges, kill_workers, stalls
+from torture import kill_workers, torture
 from views import FilesServer
 
 KILLS = int(os.environ.get("CUSE_SCULLV_KILLS", "12"))
@@ -361,7 +360,7 @@ def test_nodes_at_every_kill_point(mortal_build: Path, monkeypatch: pytest.Monke
 def at_points(server: RealServer, roles: list[tuple[str, Path]], deaths: int) -> None:
     try:
         reaps = Reaper(server.process.pid, POINTS)
-        torture(server, roles, lambda: reaps.run(deaths))
+        torture(roles, lambda: reaps.run(deaths))
         print(dict(reaps.reached))
     finally:
         assert server.stop() == 0
@@ -370,29 +369,9 @@ def at_points(server: RealServer, roles: list[tuple[str, Path]], deaths: int) ->
 # --- torture --------------------------------------------------------------------------------------
 
 
-def torture(
-    server: RealServer, roles: list[tuple[str, Path]], kill: Callable[[], list[float]]
-) -> None:
-    """Under load of these roles workers are killed; `kill` says when."""
-    (path,) = {path for role, path in roles if role == "wait"}
-    with client.open(path) as device:
-        first = device.info().pending_qset
-    load = Load(roles)
-    times = kill()
-    told = load.finish()
-    with client.open(path) as device:
-        check_exchanges(told, first, device.info().pending_qset)
-    waits = stalls(told, times)
-    operations = sum(each["operations"] for each in told)
-    print(
-        f"{len(times)} deaths, {operations} operations; the longest wait of a client at a death:"
-        f" median {statistics.median(waits) * 1e3:.1f} ms, worst {max(waits) * 1e3:.1f} ms"
-    )
-
-
 def at_random(server: RealServer, roles: list[tuple[str, Path]]) -> None:
     try:
-        torture(server, roles, lambda: kill_workers(lambda: server.worker, KILLS, GAP_S))
+        torture(roles, lambda: kill_workers(lambda: server.worker, KILLS, GAP_S))
     finally:
         assert server.stop() == 0
 

@@ -5,8 +5,8 @@ wrong ends it with a traceback. It prints a line when its first operation is don
 line of JSON: `operations`; `slow`, those that took more than SLOW_S, as (begin, end) by
 CLOCK_MONOTONIC; and what else the role has to tell.
 
-`Load` starts one for each role that a server can have, `kill_workers` kills meanwhile, and
-`stalls` says how long clients waited at each death.
+`torture` starts a `Load` of some roles, kills meanwhile, and says how long clients waited at each
+death.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import os
 import random
 import select
 import signal
+import statistics
 import struct
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cuse_scullv import ioctl
+from cuse_scullv import client, ioctl
 
 XQSET = ioctl.NUMBERS["SCULLV_IOCXQSET"]
 SLOW_S = 0.002
@@ -224,21 +225,21 @@ class Load:
             for role, path in roles
         ]
         os.close(end)
-        for client in self._clients:
-            assert client.stdout is not None
-            client.stdout.readline()
+        for process in self._clients:
+            assert process.stdout is not None
+            process.stdout.readline()
 
     def finish(self, seconds: float = 60.0) -> list[dict[str, Any]]:
         """What they have to tell; AssertionError, with a traceback, where one failed or hangs."""
         os.close(self._going)
         told = []
-        for client in self._clients:
+        for process in self._clients:
             try:
-                out, errors = client.communicate(timeout=seconds)
+                out, errors = process.communicate(timeout=seconds)
             except subprocess.TimeoutExpired:
-                client.kill()
-                raise AssertionError(f"{client.args} hangs") from None
-            assert client.returncode == 0, errors
+                process.kill()
+                raise AssertionError(f"{process.args!r} hangs") from None
+            assert process.returncode == 0, errors
             told.append(json.loads(out))
         return told
 
@@ -282,6 +283,24 @@ def stalls(told: list[dict[str, Any]], times: list[float]) -> list[float]:
         )
         for at in times
     ]
+
+
+def torture(roles: list[tuple[str, Path]], kill: Callable[[], list[float]]) -> None:
+    """Under load of these roles, one of which waits, workers are killed; `kill` says when."""
+    (path,) = {path for role, path in roles if role == "wait"}
+    with client.open(path) as device:
+        first = device.info().pending_qset
+    load = Load(roles)
+    times = kill()
+    told = load.finish()
+    with client.open(path) as device:
+        check_exchanges(told, first, device.info().pending_qset)
+    waits = stalls(told, times)
+    operations = sum(each["operations"] for each in told)
+    print(
+        f"{len(times)} deaths, {operations} operations; the longest wait of a client at a death:"
+        f" median {statistics.median(waits) * 1e3:.1f} ms, worst {max(waits) * 1e3:.1f} ms"
+    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from cuse_scullv.pidfile import PidFile
 from cuse_scullv.registry import registered
 from cuse_scullv.server import Server
 from cuse_scullv.supervise import Supervisor, cannot_run
-from cuse_scullv.takeover import Taken, taken
+from cuse_scullv.takeover import Taken, TakeoverError, taken
 
 ENDED = 1
 
@@ -116,7 +116,7 @@ def serve_as_asked(**options: Any) -> int:
         background = detach() if asked.daemon and before is None else None
         with named(pidfile):
             return serve(settings, asked.cmd, background, before)
-    except KeeperError as error:
+    except (KeeperError, TakeoverError) as error:
         raise click.ClickException(str(error)) from None
 
 
