@@ -76,6 +76,11 @@ int64_t store_write(struct store *store, uint64_t offset, const void *data, uint
 /* A fault's address is written to `fd`, before whoever heeded its signal until now heeds it. */
 void last_words(int fd);
 
+/* --- confine.c: what a process may not do any more ------------------------------------------------------- */
+/* The calling thread and those that it starts gain no privilege, and are killed (SIGSYS) where they would
+ * become another program or look into one. 0 or -errno. */
+int confine(void);
+
 /* --- canary.c: how others learn at once that this process is being killed ------------------------------ */
 /* Whoever has the other end of `fd` sees its end when the process begins to end. `fd` is closed in the
  * rest of the process. 0 or -errno. */
@@ -95,9 +100,9 @@ bool state_get_pending(struct state *state, uint64_t *value);
 void state_set_pending(struct state *state, uint64_t before, uint64_t value);
 bool state_replays_pending(uint64_t *before);
 /* For tests: how many kill points this build has (base/killpoint.h), 0: none; the calling process
- * heeds them from here on. The next to come by `point` dies. */
+ * heeds them from here on. The next to come by `point` dies in this way (enum death). */
 uint32_t state_kill_points(struct state *state);
-void state_kill_at(struct state *state, uint32_t point);
+void state_kill_at(struct state *state, uint32_t point, uint32_t death);
 bool state_was_killed(const struct state *state);
 /* The store's geometry, and what it counts, are those of the state from here on, under this number. */
 void store_keep(struct store *store, struct state *state, uint32_t device);

@@ -94,8 +94,8 @@ def check(directory: Path) -> None:
     if on and on[-1].type == TYPE:
         raise MountError(
             errno.EBUSY,
-            f"{directory} already shows the files of another server: stop that one, or name"
-            " another directory",
+            f"{directory} already shows the files of another server: type 'cuse-scullv stop"
+            f" {directory}', or name another directory",
         )
     _check_empty(directory)
 

@@ -14,14 +14,16 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
+from cuse_scullv._errors import check
+from cuse_scullv._native import lib
+
 _PR_CAPBSET_DROP = 24
-_PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _CAP_AMBIENT_CLEAR_ALL = 4
 _CAP_LAST = 63  # more than there are
 _NICE_ANY = 40  # RLIMIT_NICE: down to nice -20
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.CDLL(None)
 
 
 class NoUserError(Exception):
@@ -67,8 +69,9 @@ def _check_can_become(name: str, uid: int) -> None:
 
 
 def drop(user: User | None) -> None:
-    """Leaves this process, and all that it may start, without privileges. `user`: whom to become;
-    None: we are not root, so stay who we are."""
+    """Leaves this process, and all that it may start, without privileges, and unable to become
+    another program (csrc/base/confine.c). `user`: whom to become; None: we are not root, so stay
+    who we are."""
     if user is not None:
         _raise_limit(resource.RLIMIT_NICE, _NICE_ANY)
         _raise_limit(resource.RLIMIT_MEMLOCK, resource.RLIM_INFINITY)
@@ -78,8 +81,7 @@ def drop(user: User | None) -> None:
         os.setgroups([])
         os.setresgid(user.gid, user.gid, user.gid)
         os.setresuid(user.uid, user.uid, user.uid)  # from root: all capabilities go with it
-    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    check(lib.confine())
 
 
 def _raise_limit(which: int, limit: int) -> None:

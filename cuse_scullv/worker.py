@@ -84,11 +84,13 @@ class Worker:
 
     def _is_dying(self) -> bool:
         try:
-            return self._canary.recv(1) == b""
+            assert self._canary.recv(1) == b""
         except BlockingIOError:
             return False
         except ConnectionError:
-            return True
+            pass
+        os.kill(self.pid, signal.SIGKILL)  # or it has become another program
+        return True
 
     def _is_stuck(self) -> bool:
         """Whether all threads that are left wait in the kernel, uninterruptibly, and have done so

@@ -13,11 +13,9 @@ from cuse_scullv._native import ffi, lib
 from torture import seconds_for
 
 ROOT = Path(__file__).parent.parent
-POINTS = [
-    point
-    for point in re.findall(r"^    KILL_(\w+),", (ROOT / "csrc/base/killpoint.h").read_text(), re.M)
-    if point != "NOWHERE"
-]
+HEADER = (ROOT / "csrc/base/killpoint.h").read_text()
+POINTS = re.findall(r"^    KILL_(\w+),", HEADER, re.M)[1:]  # without NOWHERE
+DEATHS = re.findall(r"DEATH_BY_(\w+)", HEADER)
 
 
 class Reaper:
@@ -45,11 +43,15 @@ class Reaper:
                     times.append(time.monotonic())
                     self.reached[point] += 1
                 time.sleep(0.02)
-        lib.state_kill_at(self._state, 0)
+        lib.state_kill_at(self._state, 0, 0)
         return times
 
+    def kill_at(self, point: str, death: str) -> None:
+        """The next to come by dies so, one of DEATHS."""
+        lib.state_kill_at(self._state, POINTS.index(point) + 1, DEATHS.index(death))
+
     def _dies_at(self, point: str) -> bool:
-        lib.state_kill_at(self._state, POINTS.index(point) + 1)
+        self.kill_at(point, "SIGNAL")
         end = time.monotonic() + 5.0
         while not lib.state_was_killed(self._state) and time.monotonic() < end:
             time.sleep(0.001)

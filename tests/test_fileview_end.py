@@ -46,17 +46,18 @@ while True:
     except (OSError, ValueError):
         pass
 """
-KINDS = ["write", "read", "append", "cut", "unlink", "map"]
+KINDS = ["write", "write", "read", "read", "append", "cut", "unlink", "map"]
 
 
 @pytest.mark.mount
 @pytest.mark.timeout(60 + 5 * ENDS)
-def test_a_server_ends_under_any_load(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--recover", "--view", "direct"), ("--recover",)])
+def test_a_server_ends_under_any_load(tmp_path: Path, options: tuple[str, ...]) -> None:
     longest = 0.0
     for _ in range(ENDS):
         directory = tmp_path / "files"
         directory.mkdir(exist_ok=True)
-        server = FilesServer(directory, "--max-bytes", "64M")
+        server = FilesServer(directory, "--max-bytes", "64M", *options)
         clients = [
             subprocess.Popen([sys.executable, "-c", CLIENT, kind, server.files[0]])
             for kind in KINDS

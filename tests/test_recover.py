@@ -366,6 +366,36 @@ def at_points(server: RealServer, roles: list[tuple[str, Path]], deaths: int) ->
         assert server.stop() == 0
 
 
+@pytest.mark.mount
+@pytest.mark.parametrize("drop", [(), ("--no-drop",)])
+@pytest.mark.parametrize(
+    ("death", "said"),
+    [("WILD_WRITE", "SIGSEGV: fault at address 0x000000000dead000"), ("EXEC", "SIGSYS")],
+)
+def test_a_fault_in_the_worker_gets_nowhere(
+    view: Path,
+    mortal_build: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    death: str,
+    said: str,
+    drop: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(mortal_build)
+    server = FilesServer(view, "--recover", "--max-bytes", "64M", "--view", "direct", *drop)
+    try:
+        server.files[0].write_bytes(b"before ")
+        Reaper(server.process.pid, POINTS).kill_at("UNRECORDED", death)
+        with server.files[0].open("ab") as file:
+            file.write(b"after")
+        assert server.files[0].read_bytes() == b"before after"
+        until(lambda: b"another takes its place" in server.errors)
+        if drop and death == "EXEC":
+            said = "SIGKILL"  # of the other program, by the keeper
+        assert said in server.errors.decode()
+    finally:
+        assert server.stop() == 0
+
+
 # --- torture --------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,9 @@ enum kill_point {
     KILL_POINTS_END
 };
 
+/* What a worker dies of. */
+enum death { DEATH_BY_SIGNAL, DEATH_BY_WILD_WRITE, DEATH_BY_EXEC };
+
 #ifdef KILL_POINTS
 /* Dies here if this is the point that was asked for, once. */
 void kill_point(enum kill_point point);

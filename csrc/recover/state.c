@@ -129,12 +129,28 @@ bool state_replays_pending(uint64_t *before)
 
 static struct state *mortal; /* whose `kill` is looked at */
 
+static void die(enum death death)
+{
+    switch (death) {
+    case DEATH_BY_WILD_WRITE:
+        *(volatile char *)(uintptr_t)0xdead000 = 1;
+        break;
+    case DEATH_BY_EXEC:
+        execl("/bin/sh", "sh", "-c", "sleep 60", NULL);
+        break;
+    case DEATH_BY_SIGNAL:
+        break;
+    }
+    kill(getpid(), SIGKILL);
+}
+
 void kill_point(enum kill_point point)
 {
-    uint32_t asked = point;
+    uint32_t asked = mortal ? atomic_load(&mortal->kill) : KILL_NOWHERE;
 
-    if (mortal && atomic_compare_exchange_strong(&mortal->kill, &asked, KILL_NOWHERE))
-        kill(getpid(), SIGKILL);
+    if (asked % KILL_POINTS_END == point &&
+        atomic_compare_exchange_strong(&mortal->kill, &asked, KILL_NOWHERE))
+        die(asked / KILL_POINTS_END);
 }
 #endif
 
@@ -149,9 +165,9 @@ uint32_t state_kill_points(struct state *state)
 #endif
 }
 
-void state_kill_at(struct state *state, uint32_t point)
+void state_kill_at(struct state *state, uint32_t point, uint32_t death)
 {
-    atomic_store(&state->kill, point);
+    atomic_store(&state->kill, death * KILL_POINTS_END + point);
 }
 
 bool state_was_killed(const struct state *state)

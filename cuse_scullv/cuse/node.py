@@ -132,7 +132,8 @@ def taken(path: Path) -> DeviceError:
     """The name of `path` is another CUSE device's."""
     return DeviceError(
         errno.EEXIST,
-        f"another server has {path} already: end that one, or take another name",
+        f"another server has {path} already: type 'cuse-scullv stop {path.name}', or take another"
+        " name",
     )
 
 

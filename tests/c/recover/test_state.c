@@ -349,10 +349,10 @@ static void test_a_kill_point_is_asked_for_by_another_process(void **state)
     (void)state;
     assert_int_equal(state_kill_points(f.state), 0); /* this build has none */
     assert_true(state_was_killed(f.state));
-    state_kill_at(other, KILL_MOVED);
+    state_kill_at(other, KILL_MOVED, DEATH_BY_SIGNAL);
     assert_int_equal(f.state->kill, KILL_MOVED);
     assert_false(state_was_killed(f.state));
-    state_kill_at(other, KILL_NOWHERE);
+    state_kill_at(other, KILL_NOWHERE, DEATH_BY_SIGNAL);
     assert_true(state_was_killed(f.state));
     state_close(other);
     unmake(&f);
