@@ -2,18 +2,23 @@
 changes, a test here fails, and we want to know."""
 
 import errno
+import fcntl
 import mmap
 import os
+import select
 import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cuse_scullv import cuse
+from cuse_scullv.kernels import running
 from nodes import RealFile, RealServer, info, seek
+from rawchannel import RawChannel
 
 pytestmark = pytest.mark.real
 
@@ -187,3 +192,55 @@ def test_python_writes_where_it_stands_not_where_it_seeks(file: RealFile, node: 
         opened.seek(8)
         opened.write(b"XY")
     assert file.read(10) == b"XY23456789"
+
+
+# --- what docs/kernels.md says of each kernel, on a channel of its own ----------------------------
+
+RESEND = 7  # enum fuse_notify_code
+CLONE = 0x8004E500  # FUSE_DEV_IOC_CLONE
+BACKING_OPEN = 0x4010E501  # FUSE_DEV_IOC_BACKING_OPEN
+
+
+@pytest.fixture
+def channel() -> Iterator[RawChannel]:
+    with RawChannel("rawscullv") as made:
+        yield made
+
+
+def refused(call: Callable[[], object]) -> int:
+    """The errno; 0: it was not refused."""
+    try:
+        call()
+    except OSError as error:
+        return int(error.errno or 0)
+    return 0
+
+
+def test_requests_can_be_had_again_from_6_9_on(channel: RawChannel) -> None:
+    is_known = running() >= (6, 9, 0)
+    assert refused(lambda: channel.answer(0, error=RESEND)) == (0 if is_known else errno.EINVAL)
+
+
+@pytest.mark.parametrize("command", [CLONE, BACKING_OPEN])
+def test_a_channel_has_no_ioctls(channel: RawChannel, command: int) -> None:
+    assert refused(lambda: fcntl.ioctl(channel.fd, command, bytes(16))) == errno.ENOTTY
+
+
+def test_an_answer_to_nobody_is_enoent(channel: RawChannel) -> None:
+    assert refused(lambda: channel.answer(1 << 40)) == errno.ENOENT
+
+
+def test_a_read_that_is_too_short_for_any_request_is_einval_before_7_2(
+    channel: RawChannel,
+) -> None:
+    os.set_blocking(channel.fd, False)
+    is_taken = running() >= (7, 2, 0)
+    assert refused(lambda: os.read(channel.fd, 8192)) == (
+        errno.EAGAIN if is_taken else errno.EINVAL
+    )
+
+
+def test_a_channel_is_ready_only_while_a_request_waits(channel: RawChannel) -> None:
+    poll = select.poll()
+    poll.register(channel.fd, select.POLLIN | select.POLLOUT)
+    assert poll.poll(0) == [(channel.fd, select.POLLOUT)]

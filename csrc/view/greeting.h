@@ -4,7 +4,8 @@
 
 #include "view/files.h"
 
-#define VIEW_PAYLOAD_MAX ((size_t)1 << 20) /* 256 pages, the kernel's most (fs.fuse.max_pages_limit) */
+/* 256 pages: the kernel's most, and since 6.13 what fs.fuse.max_pages_limit is unless it is changed. */
+#define VIEW_PAYLOAD_MAX ((size_t)1 << 20)
 
 void view_init(void *userdata, struct fuse_conn_info *conn);
 /* What the open reply says besides: a call_open_hook. */
