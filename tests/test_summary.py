@@ -115,3 +115,12 @@ def test_checks_count_as_tests(results: Path) -> None:
     assert status == 1
     assert "failed: mypy --strict" in text
     assert "total: 1 passed, 1 failed" in text
+
+
+def test_a_stage_that_could_not_be_tried_is_counted_as_skipped(results: Path) -> None:
+    (results / "smoke-9.9.status").write_text("0 2\n")
+    (results / "smoke-9.9.checks").write_text("skipped all: no kernel 9.9 is to be had\n")
+    leave(results, "uml", PASSED_REAL)
+    status, text = summary(results, "uml", "smoke-9.9")
+    assert status == 0
+    assert "skipped 1: no kernel 9.9 is to be had" in text
