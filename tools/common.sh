@@ -20,3 +20,11 @@ export PATH
 
 note() { printf '%s: %s\n' "tools/$(basename "$0")" "$*" >&2; }
 die() { note "$*"; exit 1; }
+
+# shellcheck disable=SC2016  # apt expands it
+debian_mirror() { # the one that this system uses, where it uses one
+    local mirror
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+        grep -m 1 '/debian/$' || true)
+    echo "${mirror:-http://deb.debian.org/debian/}"
+}
