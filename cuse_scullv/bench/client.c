@@ -240,10 +240,11 @@ static void reset_files(const struct plan *plan)
 
         if (plan->op != OP_FRESH || plan->reset == RESET_NONE || strcmp(path, MEMORY) == 0)
             continue;
-        fd = open(path, O_RDWR | O_CLOEXEC);
+        fd = open(path, (plan->reset == RESET_OPEN ? O_WRONLY : O_RDWR) | O_CLOEXEC);
         if (fd < 0)
             die("cannot open", path);
-        if ((plan->reset == RESET_TRIM ? ioctl(fd, IOC_TRIM) : ftruncate(fd, 0)) < 0)
+        if ((plan->reset == RESET_TRIM && ioctl(fd, IOC_TRIM) < 0) ||
+            (plan->reset == RESET_TRUNCATE && ftruncate(fd, 0) < 0))
             die("cannot empty", path);
         close(fd);
     }
@@ -337,7 +338,7 @@ static void parse(struct plan *plan, int argc, char **argv)
     static const char *const ops[] = {"write", "fresh", "read", "ioctl", "echo", "fault",
                                      NULL};
     static const char *const positions[] = {"file", "node", "none", NULL};
-    static const char *const resets[] = {"truncate", "trim", "none", NULL};
+    static const char *const resets[] = {"truncate", "trim", "open", "none", NULL};
     int option;
 
     while ((option = getopt(argc, argv, "o:p:r:c:b:a:d:s:t:i:")) != -1) {

@@ -31,7 +31,7 @@
 
 enum op { OP_WRITE, OP_FRESH, OP_READ, OP_IOCTL, OP_ECHO, OP_FAULT };
 enum position { POSITION_FILE, POSITION_NODE, POSITION_NONE };
-enum reset { RESET_TRUNCATE, RESET_TRIM, RESET_NONE };
+enum reset { RESET_TRUNCATE, RESET_TRIM, RESET_OPEN, RESET_NONE };
 
 struct seek {
     __s64 offset;

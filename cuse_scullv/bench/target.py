@@ -40,11 +40,12 @@ class Target:
         """Makes the file give its memory back."""
         if self.reset == "none":
             return
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        how = os.O_WRONLY if self.reset == "open" else os.O_RDWR
+        fd = os.open(path, how | os.O_CLOEXEC)
         try:
             if self.reset == "trim":
                 fcntl.ioctl(fd, TRIM)
-            else:
+            elif self.reset == "truncate":
                 os.ftruncate(fd, 0)
         finally:
             os.close(fd)

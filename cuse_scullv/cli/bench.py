@@ -57,6 +57,7 @@ def command(
     \b
     SUITE is one or more of these, or all that can run on this kernel:
       nodes      CUSE nodes: libfuse's example cuse.c is the peer
+      module     the book's scullv.ko, which CUSE_SCULLV_MODULE names
       files      file view: libfuse's passthrough_ll.c, a tmpfs file, memcpy
       backing    devices that are files, against memory of the server's own
       passthrough  such files' view, read and written by the kernel, against a tmpfs file

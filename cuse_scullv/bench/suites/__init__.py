@@ -15,6 +15,7 @@ from cuse_scullv.bench.suites import (
     echo,
     files,
     geometry,
+    module,
     nodes,
     passthrough,
     placement,
@@ -43,6 +44,7 @@ def passthrough_trouble() -> str | None:
 
 SUITES = {
     "nodes": Suite("Nodes, against libfuse's example cuse.c", nodes.plan, node_trouble),
+    "module": Suite("Nodes, against the book's module", module.plan, module.trouble),
     "files": Suite(
         "File view, against passthrough_ll.c, a tmpfs and memcpy", files.plan, file_trouble
     ),
