@@ -22,6 +22,7 @@ USAGE_ERROR = 2
 HEADER = "scullv_ioctl.h"
 COMMANDS = (
     "serve",
+    "check-config",
     "stop",
     "get",
     "set",

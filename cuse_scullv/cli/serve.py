@@ -16,6 +16,7 @@ import sdnotify
 from cuse_scullv import cuse
 from cuse_scullv.background import Background, detach, let_go
 from cuse_scullv.backing import ANON, MEMFD, Backing
+from cuse_scullv.cli._config import config_option
 from cuse_scullv.cli._serve_options import OPTIONS, Asked
 from cuse_scullv.daemon import ServeError, Settings, summary
 from cuse_scullv.keeper import KeeperError
@@ -30,7 +31,7 @@ from cuse_scullv.takeover import Taken, TakeoverError, taken
 ENDED = 1
 
 
-def build_params(asked: Asked) -> Params:
+def build_params(asked: Asked, context: click.Context) -> Params:
     """The parameters that the options ask for. Raises click.UsageError."""
     try:
         return Params.of(
@@ -41,7 +42,7 @@ def build_params(asked: Asked) -> Params:
             ldd3=asked.ldd3,
         )
     except ValueError as error:
-        raise click.UsageError(str(error), click.get_current_context()) from None
+        raise click.UsageError(str(error), context) from None
 
 
 def start_logging(level: str) -> None:
@@ -66,8 +67,10 @@ def check(asked: Asked, context: click.Context) -> None:
         raise click.UsageError("--map is a backing of its own: leave out --backing", context)
 
 
-def build_settings(asked: Asked, params: Params) -> Settings:
-    """What to serve. Raises ServeError."""
+def settings_of(asked: Asked, context: click.Context) -> Settings:
+    """What to serve. Raises click.UsageError, ServeError."""
+    check(asked, context)
+    params = build_params(asked, context)
     return Settings(
         name=asked.name,
         devices=asked.devices,
@@ -104,11 +107,9 @@ def serve_as_asked(**options: Any) -> int:
     CMD is only taken after --run.
     """
     asked = Asked(**options)
-    check(asked, click.get_current_context())
-    params = build_params(asked)
-    start_logging(asked.log_level)
     try:
-        settings = build_settings(asked, params)
+        settings = settings_of(asked, click.get_current_context())
+        start_logging(asked.log_level)
         pidfile = asked.pidfile.absolute() if asked.pidfile is not None else None
         before = taken()
         if before is not None and before.in_background:
@@ -122,7 +123,7 @@ def serve_as_asked(**options: Any) -> int:
 
 command = click.Command(
     "serve",
-    params=[*OPTIONS, click.Argument(["cmd"], nargs=-1, type=click.UNPROCESSED)],
+    params=[config_option(), *OPTIONS, click.Argument(["cmd"], nargs=-1, type=click.UNPROCESSED)],
     callback=serve_as_asked,
     help=serve_as_asked.__doc__,
     context_settings={"allow_interspersed_args": False},
