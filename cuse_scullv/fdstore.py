@@ -10,22 +10,17 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 _FIRST = 3  # SD_LISTEN_FDS_START
 
 
-@contextlib.contextmanager
-def stored(descriptors: Mapping[str, int]) -> Iterator[None]:
-    """Has the manager, if there is one, keep these, by name, while the context lasts. It keeps none
-    where its settings say so, and those once that it has already."""
+def store(descriptors: Mapping[str, int]) -> None:
+    """Has the manager, if there is one, keep these, by name. It keeps none where its settings say
+    so, and what it has already it may keep twice."""
     for name, fd in descriptors.items():
         # That the other end is closed is no reason to give one up.
         _say(f"FDSTORE=1\nFDNAME={name}\nFDPOLL=0", fd)
-    try:
-        yield
-    finally:
-        forget(descriptors)
 
 
 def forget(names: Iterable[str]) -> None:

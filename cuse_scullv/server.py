@@ -198,8 +198,12 @@ class Server(Keeper):
         handed_on = self._handed_on()
         self._note = handed_on.note()
         stack.callback(os.close, self._note)
-        fdstore.forget([NOTE])  # of the program before
-        stack.enter_context(fdstore.stored({NOTE: self._note, **handed_on.descriptors}))
+        stack.callback(fdstore.forget, [NOTE, *handed_on.descriptors])
+        if self._taken is None:
+            fdstore.store(handed_on.descriptors)
+        else:  # the server before did that
+            fdstore.forget([NOTE])
+        fdstore.store({NOTE: self._note})
 
     # --- reload
 

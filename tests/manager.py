@@ -46,8 +46,8 @@ class Manager:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         """Its sockets and logs are in `folder`. Starts the service."""
-        self._kept: dict[str, int] = {}
-        self._hidden: dict[str, int] = {}
+        self._kept: list[tuple[str, int]] = []
+        self._hidden: list[tuple[str, int]] = []
         self._arguments = list(arguments)
         self._log = folder / "service.log"
         self._ready = threading.Event()
@@ -66,11 +66,12 @@ class Manager:
     def _heed(self, text: str, descriptors: list[int]) -> None:
         said = dict(line.split("=", 1) for line in text.splitlines())
         name = said.get("FDNAME", "")
-        if "FDSTOREREMOVE" in said and name in self._kept:
-            os.close(self._kept.pop(name))
+        if "FDSTOREREMOVE" in said:
+            for each in [each for each in self._kept if each[0] == name]:
+                self._kept.remove(each)
+                os.close(each[1])
         for fd in descriptors:
-            if name not in self._kept:
-                self._kept[name] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+            self._kept.append((name, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH)))
             os.close(fd)
         if "READY" in said:
             self._ready.set()
@@ -81,10 +82,8 @@ class Manager:
         words += [sys.executable, "-m", "cuse_scullv", "serve", *self._arguments]
         environment = {**os.environ, "NOTIFY_SOCKET": str(self._address)}
         if self._kept:
-            environment |= {
-                "LISTEN_FDS": str(len(self._kept)),
-                "LISTEN_FDNAMES": ":".join(self._kept),
-            }
+            environment["LISTEN_FDS"] = str(len(self._kept))
+            environment["LISTEN_FDNAMES"] = ":".join(name for name, _ in self._kept)
         log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._ready.clear()
         self._pid = os.posix_spawn(
@@ -95,7 +94,7 @@ class Manager:
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(self._log), log, 0o600),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
-                *((os.POSIX_SPAWN_DUP2, fd, 3 + i) for i, fd in enumerate(self._kept.values())),
+                *((os.POSIX_SPAWN_DUP2, fd, 3 + i) for i, (_, fd) in enumerate(self._kept)),
             ],
             setpgroup=0,
         )
@@ -139,22 +138,29 @@ class Manager:
             self.kill()
         self.show()
         while self._kept:
-            os.close(self._kept.popitem()[1])
+            os.close(self._kept.pop()[1])
         self._socket.close()
 
     # --- what is kept
 
-    def kept(self) -> set[str]:
-        """Names."""
-        return set(self._kept)
+    def kept(self) -> list[str]:
+        """Names, in order; one that is kept twice is there twice."""
+        return sorted(name for name, _ in self._kept)
 
     def hide(self, name: str) -> None:
         """As if there were no room for it, until `show`."""
-        self._hidden[name] = self._kept.pop(name)
+        self._hidden += [each for each in self._kept if each[0] == name]
+        self._kept = [each for each in self._kept if each[0] != name]
 
     def show(self) -> None:
-        self._kept |= self._hidden
-        self._hidden.clear()
+        self._kept += self._hidden
+        self._hidden = []
+
+    def reload(self) -> None:
+        """As ExecReload=kill -USR2 $MAINPID; returns when the program is there anew."""
+        self._ready.clear()
+        os.kill(self._pid, signal.SIGUSR2)
+        until(self._ready.is_set)
 
     def set_arguments(self, *arguments: str) -> None:
         """Of the service, from its next start on."""

@@ -80,7 +80,11 @@ def test_who_waits_while_there_is_no_keeper_goes_on(manager: Manager, view: Path
 
 @pytest.mark.mount
 def test_nothing_is_kept_of_a_server_that_ends(manager: Manager, view: Path) -> None:
-    assert manager.kept() == {"state", "fuse", "file0", "note"}
+    kept = ["file0", "fuse", "note", "state"]
+    assert manager.kept() == kept
+    kill_keepers(manager, 1)
+    manager.reload()
+    assert manager.kept() == kept
     assert manager.stop() == 0
     until(lambda: not manager.kept())
     assert list(view.iterdir()) == []
