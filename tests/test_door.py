@@ -12,11 +12,12 @@ import pytest
 
 from cuse_scullv import cuse
 from cuse_scullv.backing import Backing, Ground
-from cuse_scullv.cuse.testing import FakeKernel, serve
+from cuse_scullv.cuse.testing import MAX_REQUEST, FakeKernel, serve
 from cuse_scullv.device import ScullDevice, Shared
 from cuse_scullv.params import Params
 
 OPEN, READ, WRITE, RELEASE, IOCTL, POLL, BATCH_FORGET, LOOKUP = 14, 15, 16, 18, 39, 40, 42, 1
+IN_HEADER = struct.Struct("=IIQQIIIHH")
 WRITE_IN = struct.Struct("=QQIIQII")
 IOCTL_IN = struct.Struct("=QIIQII")
 
@@ -83,6 +84,28 @@ def test_what_no_cuse_sends_is_not_known(kernel: FakeKernel, message: str) -> No
         assert answer(kernel, opcode, body) == errno.ENOSYS
     with kernel.open(os.O_RDONLY) as file:
         assert file.read(4) in (b"echo", b"")
+
+
+@pytest.mark.fake
+def test_a_message_without_a_number_is_not_answered(kernel: FakeKernel) -> None:
+    with kernel.open(os.O_RDONLY) as file:
+        body = WRITE_IN.pack(file._fh, 0, 4, 0, 0, 0, 0)
+        kernel._transmit(IN_HEADER.pack(40 + len(body), READ, 0, 0, 0, 0, 0, 0, 0) + body)
+        assert file.read(4) in (b"echo", b"")
+
+
+@pytest.mark.fake
+def test_no_handler_is_asked_for_more_than_a_kernel_asks_for() -> None:
+    asked: list[int] = []
+
+    def read(file: cuse.File, size: int) -> bytes:
+        asked.append(size)
+        return b""
+
+    with serve(cuse.Device("asked", read=read)) as kernel, kernel.open(os.O_RDONLY) as file:
+        body = WRITE_IN.pack(file._fh, 0, 0xFFFFFFFF, 0, 0, 0, 0)
+        kernel._await(kernel._send(READ, body, 0, 0))
+    assert asked == [MAX_REQUEST]
 
 
 @pytest.mark.fake

@@ -59,7 +59,8 @@ static void on_read(fuse_req_t req, size_t size, off_t offset, struct fuse_file_
 
     if (!call)
         return;
-    call->size = size;
+    /* More no CUSE asks for, and a handler need not make room for it. */
+    call->size = size < CUSE_PAYLOAD_MAX ? size : CUSE_PAYLOAD_MAX;
     call->offset = (uint64_t)offset;
     channel_submit(call);
 }

@@ -104,6 +104,8 @@ int door_check(const void *head, size_t length, enum door_side side)
 
     if (length < sizeof(*in) || in->len != length)
         return -EPROTO;
+    if (!in->unique) /* what answers it would be a notification (fs/fuse/dev.c: fuse_dev_do_write) */
+        return -EPROTO;
     shape = shape_of(in->opcode);
     if (!shape || !(shape->sides & (side == DOOR_CUSE ? CUSE : FUSE)))
         return -ENOSYS;

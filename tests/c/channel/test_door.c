@@ -43,6 +43,17 @@ static void test_a_header_that_is_cut_or_lies_is_refused(void **state)
     assert_int_equal(door_check(&message, length, DOOR_CUSE), -EPROTO);
 }
 
+/* An answer under number 0 is a notification to the kernel. */
+static void test_a_message_without_a_number_is_refused(void **state)
+{
+    struct message message;
+    size_t length = shape(&message, FUSE_OPEN, sizeof(struct fuse_open_in));
+
+    (void)state;
+    message.in.unique = 0;
+    assert_int_equal(door_check(&message, length, DOOR_CUSE), -EPROTO);
+}
+
 /* Every opcode there may be, with every length up to that of the longest fixed part. */
 static void test_no_message_is_shorter_than_its_fixed_part(void **state)
 {
@@ -134,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_header_that_is_cut_or_lies_is_refused),
+        cmocka_unit_test(test_a_message_without_a_number_is_refused),
         cmocka_unit_test(test_no_message_is_shorter_than_its_fixed_part),
         cmocka_unit_test(test_payload_is_as_long_as_the_message_says),
         cmocka_unit_test(test_what_the_other_side_sends_is_no_message),
