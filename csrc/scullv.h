@@ -137,7 +137,7 @@ const void *ledger_saved(struct ledger *ledger, uint64_t number, size_t *size);
 
 /* --- handle.c: an open file: a store, the rules, a position ---------------------------------- */
 struct handle *handle_new(struct store *store, bool ldd3); /* NULL: no memory */
-void handle_free(struct handle *handle);
+void handle_free(struct handle *handle); /* gives the maker's reference back */
 /* whence: SEEK_SET 0, SEEK_CUR 1, SEEK_END 2, SEEK_DATA 3, SEEK_HOLE 4. The position, or -EINVAL,
  * -ENXIO. */
 int64_t handle_seek(struct handle *handle, int64_t offset, uint32_t whence);

@@ -251,6 +251,22 @@ struct handle *ledger_handle(const struct ledger *ledger, uint64_t number)
     return find(ledger, number, &entry) ? ledger->handle[entry] : NULL;
 }
 
+struct handle *ledger_hold(struct ledger *ledger, uint64_t number)
+{
+    LOCKED(&ledger->lock);
+    uint32_t entry;
+
+    return find(ledger, number, &entry) ? handle_hold(ledger->handle[entry]) : NULL;
+}
+
+bool ledger_is_of(const struct ledger *ledger, uint64_t number, uint64_t node)
+{
+    uint32_t entry;
+    const struct file *file = find(ledger, number, &entry);
+
+    return file && file->node == node;
+}
+
 static bool take_entry(struct ledger *ledger, uint32_t *entry)
 {
     LOCKED(&ledger->lock);
@@ -289,26 +305,52 @@ uint64_t ledger_open(struct ledger *ledger, struct handle *handle, const struct 
     return number;
 }
 
-void ledger_disown(struct ledger *ledger, uint64_t number)
+/* Takes the number back, once: false, another has, or it was never given. */
+static bool take_number(struct ledger *ledger, uint64_t number, uint32_t *entry,
+                        struct handle **handle)
 {
-    uint32_t entry;
-    struct file *file = find(ledger, number, &entry);
+    LOCKED(&ledger->lock);
+    struct file *file = find(ledger, number, entry);
 
     if (!file)
-        return;
+        return false;
     atomic_store_explicit(&file->generation, (uint32_t)(number >> 32) + 1, memory_order_release);
     KILL_POINT(KILL_CLOSED);
-    ledger->handle[entry] = NULL;
-    LOCKED(&ledger->lock);
-    numbers_give_back(&ledger->files, entry);
+    *handle = ledger->handle[*entry];
+    ledger->handle[*entry] = NULL;
+    return true;
 }
 
-void ledger_close(struct ledger *ledger, uint64_t number)
+/* The handle, which is the caller's, in `handle`; NULL: it has none. */
+static bool shut(struct ledger *ledger, uint64_t number, struct handle **handle)
 {
-    struct handle *handle = ledger_handle(ledger, number);
+    uint32_t entry;
 
-    ledger_disown(ledger, number);
+    if (!take_number(ledger, number, &entry, handle))
+        return false;
+    /* A request that still works with it must not move the position of who has the entry next. */
+    if (*handle)
+        handle_leave_position(*handle);
+    LOCKED(&ledger->lock);
+    numbers_give_back(&ledger->files, entry);
+    return true;
+}
+
+void ledger_disown(struct ledger *ledger, uint64_t number)
+{
+    struct handle *handle;
+
+    shut(ledger, number, &handle);
+}
+
+bool ledger_close(struct ledger *ledger, uint64_t number)
+{
+    struct handle *handle;
+
+    if (!shut(ledger, number, &handle))
+        return false;
     handle_free(handle);
+    return true;
 }
 
 bool ledger_next_open(struct ledger *ledger, uint32_t *entry, struct open_file *found)

@@ -35,10 +35,13 @@ size_t ledger_greeting(const struct ledger *ledger, void *message);
 
 /* A number for the handle, which is the ledger's now, even and not 0. 0: there are too many. */
 uint64_t ledger_open(struct ledger *ledger, struct handle *handle, const struct call *call);
-/* The handle of a number; NULL: it is none's. */
+/* The handle of a number; NULL: it is none's. Borrowed: nobody closes the file meanwhile. */
 struct handle *ledger_handle(const struct ledger *ledger, uint64_t file);
-/* The open file has gone, and the handle is freed. */
-void ledger_close(struct ledger *ledger, uint64_t file);
+/* The same for whoever cannot know that: it stays until handle_free. */
+struct handle *ledger_hold(struct ledger *ledger, uint64_t file);
+bool ledger_is_of(const struct ledger *ledger, uint64_t file, uint64_t node); /* opened there */
+/* The open file has gone, and the handle is freed. False: it had gone before, or was never there. */
+bool ledger_close(struct ledger *ledger, uint64_t file);
 
 /* --- messages under way --------------------------------------------------------------------------- */
 

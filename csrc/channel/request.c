@@ -366,13 +366,14 @@ bool request_answer(struct request_room *room, int fd, enum request_kind kind, s
         return false;
     if (in->opcode == FUSE_READ || in->opcode == FUSE_WRITE) {
         memcpy(&fh, room->message + sizeof(*in), sizeof(fh)); /* the first field of both */
-        handle = ledger_handle(room->ledger, fh);
+        handle = ledger_hold(room->ledger, fh); /* a kernel that lies may close it meanwhile */
         if (!handle)
             reply_error(room, fd, -EBADF);
         else if (in->opcode == FUSE_READ)
             answer_read(room, fd, kind, handle);
         else
             answer_write(room, fd, kind, handle, payload);
+        handle_free(handle);
         return true;
     }
     gather(room, payload);

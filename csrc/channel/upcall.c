@@ -24,6 +24,7 @@ struct pending {
     struct fuse_file_info fi;
     call_open_hook *hook;
     call_done_hook *done;
+    bool closed; /* the open file ended with this call */
 };
 
 static _Atomic uint64_t last_id;
@@ -196,6 +197,11 @@ void call_set_done_hook(struct call *call, call_done_hook *hook)
     pending_of(call)->done = hook;
 }
 
+bool call_has_closed(const struct call *call)
+{
+    return pending_of_const(call)->closed;
+}
+
 fuse_req_t call_request(const struct call *call)
 {
     return pending_of_const(call)->req;
@@ -237,7 +243,7 @@ int call_reply_error(struct call *call, int error)
 
     /* The open file ends here, whatever Python made of it; what is saved of it ends with the answer. */
     if (ends && !ledger_saves(ledger))
-        ledger_close(ledger, pending->fi.fh);
+        pending->closed = ledger_close(ledger, pending->fi.fh);
     req = answer(pending);
     rc = pending->done ? pending->done(call, error) : fuse_reply_err(req, error);
     if (ends && ledger_saves(ledger))

@@ -46,5 +46,7 @@ void call_set_open_hook(struct call *call, call_open_hook *hook);
 typedef int call_done_hook(struct call *call, int error);
 void call_set_done_hook(struct call *call, call_done_hook *hook);
 fuse_req_t call_request(const struct call *call);
+/* For such a hook of a RELEASE: the open file ended with it, which it does once. */
+bool call_has_closed(const struct call *call);
 
 #endif

@@ -11,10 +11,12 @@
 #include <unistd.h>
 
 #include "base/lock.h"
+#include "base/refs.h"
 #include "recover/journal.h"
 #include "scullv.h"
 
 struct handle {
+    refs_t refs;
     struct store *store; /* held */
     unsigned flags;
     pthread_mutex_t lock;
@@ -28,6 +30,7 @@ struct handle *handle_new(struct store *store, bool ldd3)
 
     if (!handle)
         return NULL;
+    refs_hold(&handle->refs);
     handle->store = store_hold(store);
     handle->flags = ldd3 ? STORE_LDD3 : 0;
     handle->position = &handle->own;
@@ -35,9 +38,16 @@ struct handle *handle_new(struct store *store, bool ldd3)
     return handle;
 }
 
+struct handle *handle_hold(struct handle *handle)
+{
+    if (handle)
+        refs_hold(&handle->refs);
+    return handle;
+}
+
 void handle_free(struct handle *handle)
 {
-    if (!handle)
+    if (!handle || !refs_drop(&handle->refs))
         return;
     store_drop(handle->store);
     pthread_mutex_destroy(&handle->lock);
@@ -48,6 +58,15 @@ void handle_keep_position(struct handle *handle, struct cell *position, uint64_t
 {
     handle->position = position;
     handle->number = number;
+}
+
+void handle_leave_position(struct handle *handle)
+{
+    LOCKED(&handle->lock);
+
+    atomic_store_explicit(&handle->own.value, handle->position->value, memory_order_relaxed);
+    handle->position = &handle->own;
+    handle->number = 0;
 }
 
 static uint64_t position_of(const struct handle *handle)

@@ -18,9 +18,12 @@ ssize_t handle_read(struct handle *handle, void *data, size_t len, bool continue
 ssize_t handle_write(struct handle *handle, const struct iovec *src, size_t len, bool continues,
                      struct spares *spares);
 uint64_t handle_position(struct handle *handle);
+struct handle *handle_hold(struct handle *handle); /* handle_free gives the reference back */
 struct store *handle_store(const struct handle *handle); /* borrowed */
 /* The position is in this cell from here on, with what it has there; `number`: of the open file. */
 void handle_keep_position(struct handle *handle, struct cell *position, uint64_t number);
+/* … no more: the cell will be another's, and whoever is at work with the handle moves its own. */
+void handle_leave_position(struct handle *handle);
 unsigned handle_flags(const struct handle *handle);      /* STORE_LDD3 or 0 */
 
 #endif

@@ -377,6 +377,98 @@ static void test_where_nothing_outlives_there_are_open_files_only(void **state)
     unmake(&f);
 }
 
+/* --- who closes what another uses --------------------------------------------------------------- */
+
+static void test_a_handle_that_is_held_stays_and_moves_nobody_elses_position(void **state)
+{
+    struct fixture f = make();
+    uint64_t number = open_one(&f), next;
+    struct handle *held = ledger_hold(f.ledger, number);
+
+    (void)state;
+    assert_ptr_equal(held, ledger_handle(f.ledger, number));
+    handle_seek(held, 5, SEEK_SET);
+    assert_true(ledger_close(f.ledger, number));
+    assert_null(ledger_hold(f.ledger, number));
+    next = open_one(&f);
+    assert_int_equal(entry_of(next), entry_of(number));
+    assert_int_equal(handle_position(held), 5);
+    handle_seek(held, 7, SEEK_SET);
+    assert_int_equal(handle_position(ledger_handle(f.ledger, next)), 0);
+    handle_free(held);
+    unmake(&f);
+}
+
+static void test_a_file_is_closed_once(void **state)
+{
+    struct fixture f = make();
+    uint64_t number = open_one(&f);
+
+    (void)state;
+    assert_true(ledger_close(f.ledger, number));
+    assert_false(ledger_close(f.ledger, number));
+    assert_int_not_equal(entry_of(open_one(&f)), entry_of(open_one(&f)));
+    unmake(&f);
+}
+
+static void test_a_file_is_of_the_node_that_it_was_opened_on(void **state)
+{
+    struct fixture f = make();
+    uint64_t number = open_one(&f);
+
+    (void)state;
+    assert_true(ledger_is_of(f.ledger, number, opening.node));
+    assert_false(ledger_is_of(f.ledger, number, opening.node + 1));
+    assert_false(ledger_is_of(f.ledger, number + 2, opening.node));
+    unmake(&f);
+}
+
+struct closer {
+    struct ledger *ledger;
+    uint64_t number;
+    _Atomic unsigned closed;
+};
+
+static void *close_it(void *arg)
+{
+    struct closer *closer = arg;
+
+    closer->closed += ledger_close(closer->ledger, closer->number);
+    return NULL;
+}
+
+static void *use_it(void *arg)
+{
+    struct closer *closer = arg;
+    struct handle *handle;
+
+    while ((handle = ledger_hold(closer->ledger, closer->number))) {
+        handle_seek(handle, 1, SEEK_CUR);
+        handle_free(handle);
+    }
+    return NULL;
+}
+
+static void test_who_closes_a_file_and_who_uses_it_may_race(void **state)
+{
+    struct fixture f = make();
+
+    (void)state;
+    for (unsigned i = 0; i < 200; i++) {
+        struct closer closer = {.ledger = f.ledger, .number = open_one(&f)};
+        void *(*const does[])(void *) = {use_it, use_it, close_it, close_it};
+        pthread_t thread[4];
+
+        for (unsigned t = 0; t < 4; t++)
+            pthread_create(&thread[t], NULL, does[t], &closer);
+        for (unsigned t = 0; t < 4; t++)
+            pthread_join(thread[t], NULL);
+        assert_int_equal(closer.closed, 1);
+    }
+    assert_int_equal(count_open(f.ledger), 0);
+    unmake(&f);
+}
+
 /* --- at the same time ------------------------------------------------------------------------- */
 
 #define THREADS 4u
@@ -456,6 +548,10 @@ int main(void)
         cmocka_unit_test(test_a_greeting_that_is_too_long_is_not_kept),
         cmocka_unit_test(test_channels_and_their_ends_are_apart),
         cmocka_unit_test(test_where_nothing_outlives_there_are_open_files_only),
+        cmocka_unit_test(test_a_handle_that_is_held_stays_and_moves_nobody_elses_position),
+        cmocka_unit_test(test_a_file_is_closed_once),
+        cmocka_unit_test(test_a_file_is_of_the_node_that_it_was_opened_on),
+        cmocka_unit_test(test_who_closes_a_file_and_who_uses_it_may_race),
         cmocka_unit_test(test_threads_have_numbers_and_slots_of_their_own),
     };
 
