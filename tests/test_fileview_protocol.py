@@ -37,6 +37,7 @@ READ_IN = struct.Struct("=QQIIQII")
 NOTIFY_INVAL = struct.Struct("=Qqq")
 
 LOOKUP, GETATTR, UNLINK, OPEN, READ, WRITE, RELEASE, INIT = 1, 3, 10, 14, 15, 16, 18, 26
+READDIR = 28
 FLAGS = 0xFFFFFFFF  # a kernel that can do all that there is …
 INIT_EXT = 1 << 30
 DIRECT_IO_ALLOW_MMAP = 1 << (36 - 32)  # … and of flags2
@@ -235,3 +236,48 @@ def test_a_view_that_gets_no_init_fails_in_time(
     with silent, pytest.raises(mount.MountError) as error:
         FileView([device], Path("/nowhere"), fd=server.detach()).start()
     assert error.value.errno == errno.ETIMEDOUT
+
+
+def code_of(kernel: Kernel, opcode: int, node: int, body: bytes) -> int:
+    """The errno that a message gets."""
+    with pytest.raises(OSError) as caught:
+        kernel.call(opcode, node, body)
+    return caught.value.errno or 0
+
+
+@pytest.mark.parametrize(
+    ("node", "code"), [(1, errno.EISDIR), (FIRST + 1, errno.ENOENT), (1 << 63, errno.ENOENT)]
+)
+def test_a_file_that_is_not_there_is_not_opened(kernel: Kernel, node: int, code: int) -> None:
+    kernel.init()
+    assert code_of(kernel, OPEN, node, struct.pack("=II", os.O_RDONLY, 0)) == code
+
+
+def test_a_file_is_released_by_its_own_node_alone_and_once(
+    kernel: Kernel, device: ScullDevice
+) -> None:
+    kernel.init()
+    handle, _ = kernel.open(FIRST)
+    body = struct.pack("=QIIQ", handle, os.O_RDWR, 0, 0)
+    for node in (1, TEXT, FIRST + 1):
+        assert code_of(kernel, RELEASE, node, body) == errno.EBADF
+    assert kernel.write(FIRST, handle, 0, b"there") == 5
+    kernel.call(RELEASE, FIRST, body)
+    assert code_of(kernel, RELEASE, FIRST, body) == errno.EBADF
+    # As often as it was opened: else the kernel would be told, or not be told, of changes.
+    device.store.write(0, b"by another way")
+    kernel.size(FIRST)
+    assert not kernel.notified
+    kernel.open(FIRST)
+    device.store.punch(0, 4)
+    kernel.size(FIRST)
+    assert kernel.notified
+
+
+def test_a_directory_is_read_with_numbers_that_no_kernel_has(kernel: Kernel) -> None:
+    kernel.init()
+    most = READ_IN.pack(0, 0, 0xFFFFFFFF, 0, 0, 0, 0)
+    assert b"scullvmem" in kernel.call(READDIR, 1, most)
+    for offset in (1 << 63, (1 << 64) - 1):
+        body = READ_IN.pack(0, offset, 0xFFFFFFFF, 0, 0, 0, 0)
+        assert code_of(kernel, READDIR, 1, body) == errno.EINVAL

@@ -141,11 +141,15 @@ static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
                        struct fuse_file_info *fi)
 {
     const struct fileview *view = view_of(req);
-    struct listing listing = {.req = req, .data = malloc(size), .size = size};
+    /* No directory of ours is longer, whatever is asked for. */
+    size_t most = size < VIEW_PAYLOAD_MAX ? size : VIEW_PAYLOAD_MAX;
+    struct listing listing = {.req = req, .data = malloc(most), .size = most};
 
     (void)fi;
     if (ino != FUSE_ROOT_ID || !listing.data) {
         fuse_reply_err(req, listing.data ? ENOTDIR : ENOMEM);
+    } else if (offset < 0) {
+        fuse_reply_err(req, EINVAL);
     } else {
         while (list_entry(&listing, view, offset))
             offset++;
@@ -224,10 +228,20 @@ static void on_rename(fuse_req_t req, fuse_ino_t from, const char *name, fuse_in
 
 /* --- open files ---------------------------------------------------------------------------------- */
 
+/* Whether there is a file under the number: only such a one is opened, and known to Python. */
+static bool shows(struct fileview *view, fuse_ino_t ino)
+{
+    return view_find(view, ino) || (ino == VIEW_TEXT && view->text_name);
+}
+
 static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct call *call;
 
+    if (!shows(view_of(req), ino)) {
+        fuse_reply_err(req, ino == FUSE_ROOT_ID ? EISDIR : ENOENT);
+        return;
+    }
     if (ino == VIEW_TEXT && (fi->flags & O_ACCMODE) != O_RDONLY) {
         fuse_reply_err(req, EACCES); /* root's own permission check lets it through */
         return;
@@ -239,16 +253,32 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     channel_submit(call);
 }
 
+/* A call_done_hook. */
+static int released(struct call *call, int error)
+{
+    fuse_req_t req = call_request(call);
+    struct view_file *file = view_find(view_of(req), call->node);
+
+    if (file && call_has_closed(call))
+        atomic_fetch_sub(&file->opens, 1);
+    return fuse_reply_err(req, error);
+}
+
+/* By the number of another file the answer would end what Python still has open. */
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     const struct upcalls *upcalls = fuse_req_userdata(req);
-    struct view_file *file = view_find(view_of(req), ino);
-    struct call *call = view_call(req, CALL_RELEASE, ino, fi);
+    struct call *call;
 
-    if (file && ledger_handle(upcalls->ledger, fi->fh))
-        atomic_fetch_sub(&file->opens, 1);
-    if (call)
-        channel_submit(call);
+    if (!ledger_is_of(upcalls->ledger, fi->fh, ino)) {
+        fuse_reply_err(req, EBADF);
+        return;
+    }
+    call = view_call(req, CALL_RELEASE, ino, fi);
+    if (!call)
+        return;
+    call_set_done_hook(call, released);
+    channel_submit(call);
 }
 
 /* ENOSYS tells the kernel once and for all that it has done its part by writing its pages back. */

@@ -41,7 +41,6 @@ struct fileview {
     struct invalidator invalidator;
     bool invalidates; /* there is a thread for it, or was */
     bool watching;
-    atomic_bool greeting; /* the next message that goes out answers INIT */
     unsigned kernel_minor; /* set by INIT: of its protocol */
     bool mmap_direct;     /* set by INIT: direct I/O and shared mappings go together */
     bool passthrough;     /* wanted; after INIT: the kernel knows it */

@@ -20,6 +20,8 @@
 #define INIT_DIRECT_IO_ALLOW_MMAP_HIGH (1u << (36 - 32)) /* of flags2 */
 #define MINOR_DIRECT_IO_ALLOW_MMAP 39u
 
+/* What this thread sends next answers INIT. */
+static _Thread_local bool greeting;
 /* Whose open reply this thread sends next; NULL: nobody's that has more to say. */
 static _Thread_local const struct view_file *opened;
 
@@ -39,7 +41,7 @@ void view_init(void *userdata, struct fuse_conn_info *conn)
                                    FUSE_CAP_PARALLEL_DIROPS);
     view->kernel_minor = conn->proto_minor;
     view->mmap_direct = conn->proto_minor >= MINOR_DIRECT_IO_ALLOW_MMAP;
-    atomic_store(&view->greeting, true);
+    greeting = true;
 }
 
 static void amend_init(struct fileview *view, const struct iovec *iov, int count)
@@ -88,15 +90,16 @@ void view_opened(struct call *call, struct fuse_file_info *fi)
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
     struct fileview *view = channel_arg(userdata);
-    bool greeting = atomic_load(&view->greeting) && atomic_exchange(&view->greeting, false);
+    const bool greets = greeting;
     ssize_t sent;
 
-    if (greeting)
+    greeting = false;
+    if (greets)
         amend_init(view, iov, count);
     if (opened)
         amend_open(iov, count);
     sent = channel_send(view->channel, fd, iov, count);
-    if (greeting)
+    if (greets)
         channel_set_ready(view->channel, sent < 0 && errno != ENOENT ? -errno : 0);
     return sent;
 }
