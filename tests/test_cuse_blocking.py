@@ -17,12 +17,23 @@ import pytest
 
 from cuse_scullv import cuse
 from cuse_scullv.cuse import testing
+from cuse_scullv.cuse.fake import wire
 from cuse_scullv.cuse.testing import FakeFile, FakeKernel
 from nodes import until
 
 pytestmark = pytest.mark.fake
 
 LONG = 3600.0  # seconds: longer than any test
+
+
+def interrupt(kernel: FakeKernel, unique: int) -> None:
+    """INTERRUPT of a request that the server has not seen yet: on a real channel another thread
+    may have taken it."""
+    body = wire.INTERRUPT_IN.pack(unique)
+    number = unique | wire.INTERRUPT_BIT
+    length = wire.IN_HEADER.size + len(body)
+    header = wire.IN_HEADER.pack(length, wire.OP_INTERRUPT, number, 0, 0, 0, 0, 0, 0)
+    kernel._transmit(header + body)
 
 
 class Waits(cuse.Device):
@@ -435,6 +446,26 @@ def test_an_open_that_comes_too_late_is_released(cuse_device: Callable[..., Fake
         kernel.open()
     hang.set()
     until(lambda: released == ["state"])
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["def", "async"])
+def test_a_release_runs_though_its_client_was_interrupted_before(
+    cuse_device: Callable[..., FakeKernel], is_async: bool
+) -> None:
+    released: list[object] = []
+
+    def release(file: cuse.File) -> None:
+        released.append(file)
+
+    async def async_release(file: cuse.File) -> None:
+        released.append(file)
+
+    kernel = cuse_device(cuse.Device("left", release=async_release if is_async else release))
+    for opened in range(1, 20):
+        file = kernel.open()
+        interrupt(kernel, kernel._unique + wire.UNIQUE_STEP)  # the RELEASE that comes next
+        file.close()
+        assert len(released) == opened
 
 
 def test_a_deadline_is_no_hurry(cuse_device: Callable[..., FakeKernel]) -> None:

@@ -126,7 +126,8 @@ class Session(Answers):
 
     def _run_pooled(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
         def job(worker: Worker) -> None:
-            if request.id not in self.pending:  # its deadline passed in the queue
+            # Its deadline may have passed in the queue; a release runs nevertheless.
+            if request.id not in self.pending and request.handler != "release":
                 return
             request.worker = worker
             current.set(request)
@@ -153,7 +154,8 @@ class Session(Answers):
         # From here on cancel() reaches the task; what came before shows in `cancelled`.
         request.task = asyncio.current_task()
         try:
-            request.check()
+            if request.handler != "release":  # it runs once for each open, whoever is hit
+                request.check()
             result = await cast("Awaitable[Any]", handler(*args))
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the loop
             self.fail(request, error)
