@@ -37,7 +37,7 @@ READ_IN = struct.Struct("=QQIIQII")
 NOTIFY_INVAL = struct.Struct("=Qqq")
 
 LOOKUP, GETATTR, UNLINK, OPEN, READ, WRITE, RELEASE, INIT = 1, 3, 10, 14, 15, 16, 18, 26
-READDIR = 28
+READDIR, FORGET = 28, 2
 FLAGS = 0xFFFFFFFF  # a kernel that can do all that there is …
 INIT_EXT = 1 << 30
 DIRECT_IO_ALLOW_MMAP = 1 << (36 - 32)  # … and of flags2
@@ -281,3 +281,16 @@ def test_a_directory_is_read_with_numbers_that_no_kernel_has(kernel: Kernel) -> 
     for offset in (1 << 63, (1 << 64) - 1):
         body = READ_IN.pack(0, offset, 0xFFFFFFFF, 0, 0, 0, 0)
         assert code_of(kernel, READDIR, 1, body) == errno.EINVAL
+
+
+def test_what_is_forgotten_is_not_answered_even_before_init(device: ScullDevice) -> None:
+    end, server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    view = FileView([device], "/nowhere", Workers(threads=1), fd=server.detach())
+    header = IN_HEADER.pack(IN_HEADER.size + 8, FORGET, 2, 1, 0, 0, 0, 0, 0)
+    init = INIT_IN.pack(7, 38, 1 << 17, FLAGS, FLAGS)
+    end.send(header + bytes(8))
+    end.send(IN_HEADER.pack(IN_HEADER.size + len(init), INIT, 4, 0, 0, 0, 0, 0, 0) + init)
+    with view:
+        length, code, unique = OUT_HEADER.unpack_from(end.recv(4096))
+    end.close()
+    assert (length, code, unique) == (OUT_HEADER.size + INIT_OUT.size, 0, 4)

@@ -81,6 +81,14 @@ static void note_interrupt(struct ledger *ledger, const void *message, size_t le
         ledger_interrupt_call(ledger, interrupt->unique);
 }
 
+/* Nobody here counts lookups; and before INIT libfuse would answer even these. */
+static bool forgets(const struct request_room *room)
+{
+    uint32_t opcode = request_opcode(room);
+
+    return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
+}
+
 /* Of a message that was admitted, and lies whole in the room. */
 static void decode(struct workers *workers, struct request_room *room, size_t length)
 {
@@ -91,6 +99,8 @@ static void decode(struct workers *workers, struct request_room *room, size_t le
         refuse(workers, room, length, rc);
         return;
     }
+    if (forgets(room))
+        return;
     if (workers->ledger && request_is_greeting(room))
         ledger_keep_greeting(workers->ledger, room->message, length);
     if (workers->ledger && ledger_saves(workers->ledger))
