@@ -568,6 +568,7 @@ void ledger_drop_call(struct ledger *ledger, struct journal *journal)
     uint32_t call = number_of_call(ledger, journal);
 
     set_unique(message_of(ledger, call), 0);
+    journal_forget(journal);
     LOCKED(&ledger->lock);
     numbers_give_back(&ledger->calls, call);
 }

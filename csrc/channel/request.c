@@ -182,6 +182,7 @@ void request_end(struct request_room *room)
     journal_end();
     KILL_POINT(KILL_ANSWERED);
     forget_message(room);
+    journal_forget(room->journal);
 }
 
 /* Puts the part of the payload that lies in spares where the kernel would have put it. */

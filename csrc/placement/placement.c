@@ -253,7 +253,8 @@ struct placement *placement_new(const struct channel_options *options)
     if (!placement)
         return NULL;
     placement->policy = options->placement;
-    placement->company.callers = placement->clients = 1;
+    placement->company.callers = 1;
+    placement->clients = 1;
     placement->waited_ns = -1;
     park_init(&placement->park);
     trial_init(&placement->one, now_ns(), options->spin_us == 0 ? 2 : 3, CALM_ONE);

@@ -42,6 +42,11 @@ void journal_end(void)
     current = NULL;
 }
 
+void journal_forget(struct journal *journal)
+{
+    journal->unique = 0;
+}
+
 struct journal *journal_current(void)
 {
     return current;

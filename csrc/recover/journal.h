@@ -25,6 +25,8 @@ enum moved { MOVED_NOTHING, MOVED_POSITION, MOVED_PENDING };
 /* The calling thread works on a message from here on until journal_end. NULL: nobody keeps books. */
 void journal_begin(struct journal *journal, uint64_t unique);
 void journal_end(void);
+/* What it was of is answered and under way no more: whatever comes next under its number is new. */
+void journal_forget(struct journal *journal);
 struct journal *journal_current(void); /* NULL: none */
 
 /* A step that changes something asks before: true: a worker before this one did it, and had this

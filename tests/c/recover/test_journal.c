@@ -32,6 +32,24 @@ static void assert_moved(const struct cell *cell, uint64_t value, uint64_t moves
 
 /* --- steps ------------------------------------------------------------------------------------ */
 
+static void test_what_was_forgotten_is_not_replayed_under_the_same_number(void **state)
+{
+    struct journal journal = {0};
+    int64_t result;
+
+    (void)state;
+    journal_begin(&journal, UNIQUE);
+    journal_applied(5000);
+    journal_end();
+    journal_begin(&journal, UNIQUE);
+    assert_true(journal_replays(&result));
+    journal_end();
+    journal_forget(&journal);
+    journal_begin(&journal, UNIQUE);
+    assert_false(journal_replays(&result));
+    journal_end();
+}
+
 static void test_without_a_journal_nothing_is_replayed(void **state)
 {
     struct cell cell = {BASE, 3};
@@ -427,6 +445,7 @@ static void test_a_cell_is_counted_when_it_has_its_value(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_was_forgotten_is_not_replayed_under_the_same_number),
         cmocka_unit_test(test_without_a_journal_nothing_is_replayed),
         cmocka_unit_test(test_a_message_begins_with_nothing_done),
         cmocka_unit_test(test_the_same_message_replays_the_steps_that_were_done),
