@@ -101,10 +101,17 @@ struct call *call_new_bare(enum call_kind kind)
     return &pending->call;
 }
 
+void call_drop_own_poll(struct call *call)
+{
+    if (call->kind == CALL_POLL && call->poll)
+        call_drop_poll(call->poll);
+}
+
 void call_drop(struct call *call)
 {
     struct pending *pending = pending_of(call);
 
+    call_drop_own_poll(call);
     if (pending->req)
         fuse_reply_none(pending->req);
     pending_free(pending);

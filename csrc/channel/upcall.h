@@ -34,6 +34,8 @@ void call_keep_journal(struct call *call, struct journal *journal);
 void call_record(const struct iovec *iov, int count);
 /* For calls without a request (HANGUP, CROWDED), which end with call_run. */
 struct call *call_new_bare(enum call_kind kind);
+/* Of a call that Python never saw: the poll handle that it would have given back. */
+void call_drop_own_poll(struct call *call);
 /* Ends a call that Python never saw, without an answer. */
 void call_drop(struct call *call);
 

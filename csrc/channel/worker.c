@@ -95,13 +95,20 @@ static int wait_in_queue(struct workers *workers, struct call *call)
     return 0;
 }
 
+/* Python never sees it. */
+static void refuse(struct call *call, int error)
+{
+    call_drop_own_poll(call);
+    call_reply_error(call, error);
+}
+
 void workers_run(struct workers *workers, struct call *call)
 {
     bool here = false;
     int error = keep(workers, call);
 
     if (error) {
-        call_reply_error(call, error);
+        refuse(call, error);
         return;
     }
     if (workers->pumped) {
@@ -120,7 +127,7 @@ void workers_run(struct workers *workers, struct call *call)
     if (here)
         run_here(workers, call);
     else if (error)
-        call_reply_error(call, error);
+        refuse(call, error);
 }
 
 void workers_tell(struct workers *workers, struct call *call)
