@@ -472,7 +472,7 @@ static void test_who_closes_a_file_and_who_uses_it_may_race(void **state)
 /* --- at the same time ------------------------------------------------------------------------- */
 
 #define THREADS 4u
-#define ROUNDS (SANITIZED ? 2000u : 20000u)
+#define ROUNDS (SANITIZED ? 1000u : 20000u)
 
 struct racer {
     struct fixture *f;
