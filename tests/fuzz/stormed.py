@@ -19,7 +19,7 @@ import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from cuse_scullv import _native, cuse, ioctl
+from cuse_scullv import _native, cuse, fileview, ioctl
 from cuse_scullv.backing import MEMFD, Backing, Ground
 from cuse_scullv.cuse import IO, Channel, File, IoctlReply, IoctlRequest, Workers
 from cuse_scullv.device import ScullDevice, Shared
@@ -30,6 +30,7 @@ from cuse_scullv.state import Place, State
 LIMIT = 64 << 20
 BYTES_MOST = 4 << 20  # of a device in Python
 WAIT_S = 0.02
+GRACE_S = 60.0  # for threads to end, on a machine that others use as well
 
 
 class Complaints(logging.Handler):
@@ -215,8 +216,11 @@ def main() -> int:
     fd, kind = int(sys.argv[1]), sys.argv[2]
     complaints = Complaints()
     logging.getLogger().addHandler(complaints)
-    with contextlib.ExitStack() as stack, server(fd, kind, stack):
+    fileview.GRACE_S = GRACE_S
+    with contextlib.ExitStack() as stack, server(fd, kind, stack) as served:
         ended.wait()
+        if isinstance(served, Channel):
+            served.close(GRACE_S)
     return 1 if complaints.count else 0
 
 
