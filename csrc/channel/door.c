@@ -7,6 +7,7 @@
  * these; protocol 7.38). Beyond the door nobody asks again. */
 #include "channel/door.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/fuse.h>
 #include <string.h>
@@ -121,9 +122,10 @@ int door_check_names(const void *message, size_t length)
 {
     const struct fuse_in_header *in = message;
     const struct shape *shape = shape_of(in->opcode);
-    const char *at = (const char *)message + sizeof(*in) + shape->fixed;
-    const char *end = (const char *)message + length;
+    const char *at, *end = (const char *)message + length;
 
+    assert(shape); /* door_check */
+    at = (const char *)message + sizeof(*in) + shape->fixed;
     for (unsigned i = 0; i < shape->names; i++) {
         at = memchr(at, '\0', (size_t)(end - at));
         if (!at)

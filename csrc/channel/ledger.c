@@ -28,6 +28,7 @@
 #include "store/handle.h"
 
 #define FILES_MOST (UINT32_C(1) << 20)
+#define HANDLES_BYTES (FILES_MOST * sizeof(void *))
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -148,7 +149,7 @@ struct ledger *ledger_new(int fd, uint32_t place, bool saves)
     ledger->outlives = fd >= 0;
     ledger->mapped = fd >= 0 ? ROOMS_AT + ROOMS_BYTES : ROOMS_AT;
     ledger->book = map_book(fd, place, ledger->mapped);
-    ledger->handle = map_private(FILES_MOST * sizeof(*ledger->handle));
+    ledger->handle = map_private(HANDLES_BYTES);
     pthread_mutex_init(&ledger->lock, NULL);
     if (!ledger->book || !ledger->handle) {
         ledger_free(ledger);
@@ -174,7 +175,7 @@ void ledger_free(struct ledger *ledger)
     if (ledger->book)
         munmap(ledger->book, ledger->mapped);
     if (ledger->handle)
-        munmap(ledger->handle, FILES_MOST * sizeof(*ledger->handle));
+        munmap(ledger->handle, HANDLES_BYTES);
     saved_close(ledger->saved);
     pthread_mutex_destroy(&ledger->lock);
     numbers_end(&ledger->files);

@@ -17,7 +17,7 @@
 
 #define WAIT_YIELDS 8u
 #define WAIT_TURNS 24u
-#define WAIT_NAP_NS (20 * 1000)
+#define WAIT_NAP_NS (20 * 1000L)
 
 bool pin_read(pin_t *pins)
 {

@@ -22,12 +22,12 @@
 
 static int mount_of(int context, uint64_t max_bytes, bool huge)
 {
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), whole = max_bytes / page * page;
     char size[32];
     int fd;
 
     /* tmpfs counts pages, and rounds up. */
-    snprintf(size, sizeof(size), "%llu", (unsigned long long)(max_bytes / page * page));
+    snprintf(size, sizeof(size), "%llu", (unsigned long long)whole);
     if (syscall(SYS_fsconfig, context, SET_STRING, "size", size, 0) < 0 ||
         syscall(SYS_fsconfig, context, SET_STRING, "mode", "0700", 0) < 0 ||
         (huge && syscall(SYS_fsconfig, context, SET_STRING, "huge", "within_size", 0) < 0) ||

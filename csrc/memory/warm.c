@@ -242,7 +242,7 @@ static bool ends(void)
 
 static void *keep(void *unused)
 {
-    const struct timespec while_warm = {warm_keep_ms / 1000, warm_keep_ms % 1000 * 1000000};
+    const struct timespec while_warm = {warm_keep_ms / 1000, warm_keep_ms % 1000 * 1000000L};
 
     (void)unused;
     do {

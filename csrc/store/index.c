@@ -163,7 +163,9 @@ static void grow(struct index *index, struct pool *pool, unsigned height)
     for (; index->height < height; index->height++) {
         if (!index->root)
             continue;
+        assert(pool->inners > 0);
         struct inner *inner = pool->inner[--pool->inners];
+        assert(inner);
         inner->child[0] = index->root;
         inner->used = 1;
         index->root = inner;
