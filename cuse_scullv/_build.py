@@ -40,10 +40,9 @@ def stop(problem: str) -> SystemExit:
 
 def require_compiler() -> None:
     """Stops the build when the C compiler or the headers of Python are missing."""
-    command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
-    compiler = shlex.split(command)[0]
-    if shutil.which(compiler) is None:
-        raise stop(f"no C compiler: '{compiler}' is not on PATH")
+    command = compiler()[0]
+    if shutil.which(command) is None:
+        raise stop(f"no C compiler: '{command}' is not on PATH")
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if not header.exists():
         raise stop(f"no headers of Python: {header} is missing")
@@ -78,6 +77,27 @@ def cdef_text(header: Path) -> str:
     return text.replace("SCULLV_PYTHON ", 'extern "Python+C" ')
 
 
+def compiler() -> list[str]:
+    """The words that compile C."""
+    return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+
+
+def is_known(flag: str) -> bool:
+    """Whether the compiler takes `flag`, here, without a warning."""
+    command = [*compiler(), "-Werror", flag, "-x", "c", "-fsyntax-only", os.devnull]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def hardening_flags() -> list[str]:
+    """What makes a fault of ours harder to use. The sanitizers check the same, and better."""
+    if sanitize_flags():
+        return []
+    # Where 3 is not known the C library takes it for 2.
+    flags = ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
+    wanted = ("-fstack-protector-strong", "-fcf-protection")
+    return flags + [flag for flag in wanted if is_known(flag)]
+
+
 def compile_flags() -> list[str]:
     """-Werror is for those who can mend a warning: a newer compiler must not stop a user."""
     flags = ["-std=gnu11", "-O2", "-g", "-D_GNU_SOURCE", "-DFUSE_USE_VERSION=314", "-pthread"]
@@ -88,7 +108,7 @@ def compile_flags() -> list[str]:
         flags += ["-Wno-unused-parameter", "-Wno-missing-field-initializers"]
     if os.environ.get("CUSE_SCULLV_KILL_POINTS") == "1":
         flags.append("-DKILL_POINTS")
-    return flags + sanitize_flags()
+    return flags + hardening_flags() + sanitize_flags()
 
 
 def sanitize_flags() -> list[str]:
@@ -116,6 +136,6 @@ def builder() -> FFI:
         libraries=[flag[2:] for flag in libs if flag.startswith("-l")],
         library_dirs=[flag[2:] for flag in search],
         extra_compile_args=[*compile_flags(), *pkg_config("--cflags")],
-        extra_link_args=["-pthread", *sanitize_flags()],
+        extra_link_args=["-pthread", "-Wl,-z,relro,-z,now", *sanitize_flags()],
     )
     return ffi

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from cuse_scullv import _native
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
@@ -169,3 +172,31 @@ def test_the_header_is_where_the_command_says() -> None:
         check=True,
     )
     assert (Path(done.stdout.strip()) / "scullv_ioctl.h").exists()
+
+
+def readelf(*words: str) -> str:
+    done = subprocess.run(
+        ["readelf", "--wide", *words, str(_native.__file__)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="needs readelf")
+def test_the_extension_is_hardened() -> None:
+    symbols = readelf("--dyn-syms")
+    if "__asan_init" in symbols:
+        pytest.skip("the sanitizers check the same")
+    assert "BIND_NOW" in readelf("--dynamic")
+    headers = readelf("--program-headers")
+    assert "GNU_RELRO" in headers
+    assert re.search(r"GNU_STACK .* RW ", headers)
+    assert "__stack_chk_fail" in symbols
+    assert "_chk@" in symbols.replace("__stack_chk_fail", "")
+
+
+def test_flags_that_the_compiler_does_not_know_are_left_out(build: ModuleType) -> None:
+    assert build.is_known("-fstack-protector-strong")
+    assert not build.is_known("-fno-such-flag-at-all")
