@@ -277,7 +277,7 @@ def test_a_fault_in_release_is_logged(
 ) -> None:
     file = open_device(function_device(release=lambda file: 1 // 0))()
     file.close()
-    assert "release() raised" in cuse_log[0].getMessage()
+    assert cuse_log[0].getMessage() == f"{NAME}: release() raised; no client hears of it"
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -589,3 +589,46 @@ def test_several_devices_are_served_by_one_process() -> None:
             with RealFile(Path(f"/dev/{NAME}{index}"), os.O_RDWR) as file:
                 file.write(b"%d" % index)
                 assert file.read(10) == b"%d" % index
+
+
+def test_files_are_told_apart_and_can_be_keys(open_device: OpenDevice) -> None:
+    seen: dict[cuse.File, int] = {}
+
+    def read(file: cuse.File, size: int) -> bytes:
+        seen[file] = seen.get(file, 0) + 1
+        return b""
+
+    open_file = open_device(function_device(read=read))
+    one, other = open_file(), open_file()
+    one.read(1), one.read(1), other.read(1)
+    assert sorted(seen.values()) == [1, 2]
+
+
+def test_written_data_are_bytes_that_may_be_kept(open_device: OpenDevice) -> None:
+    kept: list[memoryview] = []
+    file = open_device(function_device(write=lambda file, data: kept.append(data)))()
+    file.write(b"one")
+    file.write(b"two")
+    assert kept == [b"one", b"two"]
+    assert kept[0].readonly
+    assert kept[0].format == "B"
+
+
+@pytest.mark.logs_errors
+@pytest.mark.parametrize("fault", [lambda file: 1 // 0, lambda file: "ready"])
+def test_a_fault_in_poll_is_pollerr_and_said_so(
+    open_device: OpenDevice, cuse_log: list[logging.LogRecord], fault: Callable[..., Any]
+) -> None:
+    file = open_device(function_device(poll=fault))()
+    assert poll_now(file) & select.POLLERR
+    assert "poll() " in cuse_log[0].getMessage()
+    assert cuse_log[0].getMessage().endswith("; who polls gets POLLERR")
+
+
+def poll_now(file: Any) -> int:
+    """The events that poll(2) gives at once."""
+    if not isinstance(file, RealFile):
+        return int(file.poll(timeout=0))
+    poller = select.poll()
+    poller.register(file.fd, select.POLLIN | select.POLLOUT)
+    return dict(poller.poll(0)).get(file.fd, 0)

@@ -59,6 +59,12 @@ def test_the_devices_of_the_page_work(
     file = cuse_device(code["Sensor"]("sensor")).open()
     exchange = cuse.IOWR("S", 3, "=i")
     assert file.ioctl(exchange, (7).to_bytes(4, "little")).data == (1).to_bytes(4, "little")
+    bus = cuse_device(code["bus"])
+    room = bus.memory.alloc(bytes(8))
+    assert bus.open().ioctl(0x0705, room).result == 0
+    assert bus.memory.read(room, 8) == (0x0EFF0008).to_bytes(8, "little")
+    ticker = cuse_device(code["Ticker"]("ticker")).open()
+    assert ticker.read(9).endswith(b"\n")
     file = cuse_device(code["PolledMailbox"]("mailbox")).open()
     file.write(b"message")
     assert file.poll() == 5

@@ -141,7 +141,14 @@ def test_numbers_are_the_kernels(command: int, number: int) -> None:
         (lambda: IOR("t", 1, 1 << 14), ValueError),
         (lambda: IOR("t", 1, "?!"), struct.error),
         (lambda: IO("tt", 1), TypeError),
-        (lambda: cuse.ioctl(0x1234), TypeError),  # type: ignore[arg-type]
+        (lambda: IO("", 1), TypeError),
+        (lambda: IO(b"t", 1), TypeError),  # type: ignore[arg-type]
+        (lambda: IOR("t", 1, int), TypeError),  # type: ignore[arg-type]
+        (lambda: cuse.ioctl("t"), TypeError),  # type: ignore[arg-type]
+        (lambda: cuse.ioctl(True), TypeError),
+        (lambda: cuse.ioctl(1 << 32), ValueError),
+        (lambda: cuse.ioctl(-1), ValueError),
+        (lambda: cuse.ioctl(0x0705, gives=int), TypeError),  # type: ignore[arg-type]
     ],
 )
 def test_commands_that_cannot_be_are_refused(
@@ -149,6 +156,95 @@ def test_commands_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(error):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: IO("SS", 1), "no ioctl magic 'SS': take one letter, or an int of 0 to 255"),
+        (lambda: IOR("S", 1, int), "an ioctl's argument is no int: take a ctypes type"),  # type: ignore[arg-type]
+        (lambda: cuse.ioctl(IO("S", 1), gives="i"), "takes= and gives= are for plain numbers"),
+        (
+            lambda: cuse.ioctl(0x40045301, gives="i"),
+            "0x40045301 is of IOW and 4 bytes, takes= and gives= are of IOR and 4",
+        ),
+        (lambda: cuse.ioctl(0x80045301, gives="q"), "of IOR and 4 bytes, .* of IOR and 8"),
+        (lambda: cuse.ioctl(1, takes="i", gives="q"), "one argument, of one type"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_a_sentence(
+    make: Callable[[], object], sentence: str
+) -> None:
+    with pytest.raises(TypeError, match=sentence):
+        make()
+
+
+class Old(cuse.Device):
+    """As old headers have it: plain numbers, most of which say nothing."""
+
+    def __init__(self, *, unrestricted: bool = True) -> None:
+        super().__init__(NAME, unrestricted=unrestricted)
+        self.slave = 0
+        self.baud = 9600
+
+    @cuse.ioctl(0x0703)  # I2C_SLAVE
+    def set_slave(self, file: cuse.File, arg: int) -> None:
+        self.slave = arg
+
+    @cuse.ioctl(0x0705, gives=ctypes.c_ulong)  # I2C_FUNCS
+    def funcs(self, file: cuse.File) -> int:
+        return 0x0EFF0008
+
+    @cuse.ioctl(0x5402, takes="=I")
+    def set_baud(self, file: cuse.File, value: int) -> None:
+        self.baud = value
+
+    @cuse.ioctl(0x5455, takes=Point, gives=Point)
+    def mirror(self, file: cuse.File, point: Point) -> None:
+        point.x = -point.x
+
+    @cuse.ioctl(0x8004540F, gives="=i")  # TIOCGPGRP, had it said so
+    def foreground(self, file: cuse.File) -> int:
+        return 7
+
+    @cuse.ioctl(0xC0035460)
+    def bytes(self, file: cuse.File, data: bytes) -> bytes:
+        return data[::-1]
+
+    @cuse.ioctl(0x5470, raw=True)
+    def raw(self, file: cuse.File, request: IoctlRequest) -> int:
+        return request.cmd
+
+
+def test_plain_numbers_of_old_headers_are_commands(cuse_device: Serve) -> None:
+    device = Old()
+    kernel = cuse_device(device)
+    file = kernel.open()
+    room = kernel.memory.alloc(bytes(8))
+    assert file.ioctl(0x0703, 0x50) == (0, b"")
+    assert device.slave == 0x50
+    assert file.ioctl(0x0705, room).result == 0
+    assert kernel.memory.read(room, 8) == struct.pack("@L", 0x0EFF0008)
+    assert file.ioctl(0x5402, kernel.memory.alloc(struct.pack("=I", 115200))).result == 0
+    assert device.baud == 115200
+    point = kernel.memory.alloc(bytes(Point(1, 2)))
+    assert file.ioctl(0x5455, point).result == 0
+    assert kernel.memory.read(point, 8) == bytes(Point(-1, 2))
+    assert file.ioctl(0x8004540F, b"") == (0, struct.pack("=i", 7))
+    assert file.ioctl(0xC0035460, b"abc") == (0, b"cba")
+    assert file.ioctl(0x5470, 0).result == 0x5470
+
+
+def test_a_pointer_of_which_the_number_says_nothing_needs_an_unrestricted_device() -> None:
+    with pytest.raises(
+        cuse.DeviceError, match=r"Old\.funcs\(\) .* 0x705 .* unrestricted=True"
+    ) as e:
+        cuse.Channel(Old(unrestricted=False))
+    assert e.value.errno == errno.EINVAL
+
+
+def test_a_plain_number_is_what_io_makes() -> None:
+    assert cuse.IO(7, 3) == 0x0703
 
 
 def test_a_command_is_declared_once() -> None:
@@ -241,7 +337,7 @@ def test_a_value_that_does_not_fit_is_eio(
     with pytest.raises(OSError) as caught:
         file.ioctl(GET_INT, b"")
     assert caught.value.errno == errno.EIO
-    assert "ioctl() raised" in cuse_log[0].getMessage()
+    assert "get_int() raised" in cuse_log[0].getMessage()
 
 
 @pytest.mark.logs_errors
@@ -471,3 +567,18 @@ def test_a_client_in_c(tmp_path: Path, bits: int, unrestricted: bool) -> None:
     compat = int(bits == 32)
     last = "1 SOME TEXT 77" if unrestricted else "-1 some text 9"
     assert run.stdout.strip() == f"42 0 4,3 3 8,{compat} 14 25 {last}"
+
+
+@pytest.mark.logs_errors
+def test_a_fault_names_the_method_that_declares_the_command(
+    cuse_device: Serve, cuse_log: list[logging.LogRecord]
+) -> None:
+    class Faulty(cuse.Device):
+        @cuse.ioctl(ADD)
+        def add(self, file: cuse.File, arg: int) -> int:
+            return 1 // arg
+
+    file = cuse_device(Faulty(NAME)).open()
+    with pytest.raises(OSError):
+        file.ioctl(ADD, 0)
+    assert cuse_log[0].getMessage() == f"{NAME}: add() raised; the client gets EIO"

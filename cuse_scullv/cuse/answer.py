@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cuse_scullv._native import ffi, lib
 
-from .device import DataPathDevice, Device
+from .device import DataPathDevice, Device, overrides
 from .file import File
 from .ioctl import IoctlReply, Retry
 from .request import Request
@@ -108,7 +108,7 @@ class Answers:
         if code == 0:
             code = errno.EIO
             what = "was cancelled" if isinstance(error, asyncio.CancelledError) else "raised"
-            logger.error("%s: %s() %s; the client gets EIO", *_who(request), what, exc_info=error)
+            logger.error("%s: %s() %s; %s", *_who(request), what, _outcome(request), exc_info=error)
         if self._claim(request):
             lib.call_reply_error(request.call, code)
 
@@ -120,7 +120,7 @@ class Answers:
             self._fault(request, f"returned {_describe(result)}, not {wanted}")
 
     def _fault(self, request: Request, what: str) -> None:
-        logger.error("%s: %s() %s; the client gets EIO", *_who(request), what)
+        logger.error("%s: %s() %s; %s", *_who(request), what, _outcome(request))
         if self._claim(request):
             lib.call_reply_error(request.call, errno.EIO)
 
@@ -277,7 +277,23 @@ class Answers:
 
 
 def _who(request: Request) -> tuple[str, str]:
-    return request.file.device.name, request.handler
+    """The device's name and the method's: of an ioctl, the one that declares the command."""
+    device = request.file.device
+    if request.handler == "ioctl" and request.ioctl is not None:
+        declared = device._ioctls.get(request.ioctl.cmd)
+        if declared is not None and not overrides(device, "ioctl"):
+            return device.name, declared.name
+    return device.name, request.handler
+
+
+def _outcome(request: Request) -> str:
+    """What a fault is to the client. poll(2) itself has no error for it: EPOLLERR is one of the
+    events that it returns (fs/fuse/file.c: fuse_file_poll)."""
+    if request.handler == "poll":
+        return "who polls gets POLLERR"
+    if request.handler == "release":
+        return "no client hears of it"
+    return "the client gets EIO"
 
 
 def _describe(value: Any) -> str:

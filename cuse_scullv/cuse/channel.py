@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import errno
@@ -21,6 +22,8 @@ from . import node as node_module
 from .device import DataPathDevice, Device
 from .errors import DeviceError
 from .host import open_cuse
+from .loop import handler_loop
+from .mistakes import check_device
 from .native import NativeChannel
 from .node import Node
 from .pump import Pump
@@ -68,7 +71,11 @@ class Channel:
         `testing.FakeKernel` at its other end; it is the channel's from start() on. A socket
         makes no node. `on_end` is called, on some thread, when the channel ended by itself: it was
         aborted through /sys/class/cuse/NAME/abort, or the other end was closed. `place`: where a
-        keeper keeps what outlives this process; the node is the keeper's too."""
+        keeper keeps what outlives this process; the node is the keeper's too.
+
+        Raises TypeError or DeviceError (EINVAL) for a device that cannot be one: a class, one whose
+        __init__ has not called Device's, one with an attribute in a method's place."""
+        check_device(device)
         self.device = device
         self.workers = workers or Workers()
         self._on_end = on_end
@@ -119,9 +126,16 @@ class Channel:
         """Reads and writes that were answered in C."""
         return self._channel.requests if self._channel is not None else 0
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The asyncio loop that `async def` methods of all devices of this process run on; it is
+        started where there is none yet. From other threads: `loop.call_soon_threadsafe` and
+        `asyncio.run_coroutine_threadsafe`."""
+        return handler_loop()
+
     def start(self) -> None:
         """Begins to serve. DeviceError: no CUSE here, the name is taken, the device is served
-        already; its message says what to do."""
+        already; its message says what to do. What the device's started() raises."""
         if self._channel:
             raise DeviceError(errno.EBUSY, f"{self!r} is started already")
         with contextlib.ExitStack() as undo:
@@ -158,6 +172,7 @@ class Channel:
         elif self._place is not None and self._place.is_kept:
             ledger = self._place.ledger(saves=True)
             session.keep(ledger)
+        session.begin()
         name = ffi.new("char[]", os.fsencode(device.name))
         setup = ffi.new("struct cuse_setup *")
         setup.name = name

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
+from .body import check_body
 from .errors import DeviceError
 from .file import File
 from .ioctl import Declared, IoctlRequest, declared_in
@@ -49,6 +50,7 @@ class Device:
     A method may be `def`, and then runs on a thread of its own (as many at once as
     `Workers.callers`; it may block), or `async def`, and then runs on the one asyncio loop of the
     process (it must not block). Methods of one device run concurrently: guard what they share.
+    started(), stopped(), save() and restore() say at each which thread they run on.
 
     What a method raises is what the client gets: an OSError's errno, which for BlockingIOError,
     InterruptedError, PermissionError, TimeoutError and their like may be left out. Any other
@@ -66,6 +68,7 @@ class Device:
         table: dict[int, Declared] = {}
         for base in reversed(cls.__mro__[1:]):
             table |= base.__dict__.get("_ioctls", {})
+        check_body(cls.__qualname__, cls.__dict__, METHODS + KEEPING + HOOKS, Device)
         cls._ioctls = table | declared_in(dict(cls.__dict__))
 
     def __init__(
@@ -89,7 +92,7 @@ class Device:
         `timeout`: seconds until a method has to be done; the client gets ETIMEDOUT then, and what
         the method returns later is dropped. None: it may wait for ever, as a blocking read does.
         `methods`: plain functions for open, release, read, readinto, write, ioctl, poll,
-        save, restore.
+        save, restore, started, stopped.
 
         Raises DeviceError (EINVAL) for a bad name or number, TypeError for a method unheard of.
         """
@@ -109,7 +112,7 @@ class Device:
         self.timeout = timeout
         self._session: Serving | None = None  # while a channel serves the device
         for method, function in methods.items():
-            if method not in METHODS + KEEPING:
+            if method not in METHODS + KEEPING + HOOKS:
                 raise TypeError(f"a device has no method {method!r}; it has {', '.join(METHODS)}")
             setattr(self, method, function)
 
@@ -140,7 +143,8 @@ class Device:
 
     def write(self, file: File, data: memoryview) -> Any:
         """The client writes 1 to 131,072 bytes (longer writes come in parts). Returns how many were
-        taken, None for all. `data` may be kept."""
+        taken, None for all. `data` is a memoryview of bytes (format "B") that are a copy, may be
+        kept and cannot be changed; bytes(data) copies them once more."""
         raise _oserror(errno.EINVAL)
 
     def ioctl(self, file: File, request: IoctlRequest) -> Any:
@@ -170,6 +174,18 @@ class Device:
         anything was saved of it, then of each open file, whose open() is not called again. Defined
         where save is."""
 
+    def started(self) -> Any:
+        """The device begins to be served, and no request has come yet: the place to start threads
+        or tasks of its own. A `def` one runs on the thread that called Channel.start() or serve(),
+        an `async def` one on the loop, where it may make tasks; the channel goes on when it is
+        done, for which it has 30 s. What it raises ends the start. With `recover` it runs in each
+        worker, after restore()."""
+
+    def stopped(self) -> Any:
+        """The device is not served any more: no handler runs, all files have been released. Called
+        once for each started() that was done, on the thread that closes the channel or, `async
+        def`, on the loop (5 s). What it raises is logged. A worker that is killed calls nothing."""
+
     def notify(self) -> None:
         """Wakes who polls any open file of the device: they ask poll() again. Any thread."""
         session = self._session
@@ -178,6 +194,7 @@ class Device:
 
 
 KEEPING = ("save", "restore")
+HOOKS = ("started", "stopped")
 METHODS = ("open", "release", "read", "readinto", "write", "ioctl", "poll")
 
 

@@ -69,7 +69,7 @@ def open_cuse() -> int:
     try:
         return os.open(DEV_CUSE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise explain(error.errno or errno.EIO).error() from error
+        raise explain(error.errno or errno.EIO).error() from None
 
 
 def explain(code: int, root: Path = Path("/")) -> Availability:

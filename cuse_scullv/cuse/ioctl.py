@@ -22,6 +22,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _SIZE_LIMIT = 1 << 14  # _IOC_SIZEBITS
 _NONE, _WRITE, _READ = 0, 1, 2  # of the command's direction, as the client sees it
+_DIRECTIONS = ("IO", "IOW", "IOR", "IOWR")
 
 
 class ArgumentError(TypeError):
@@ -42,19 +43,52 @@ class Command(int):
     type: Type | None
 
     def __new__(cls, direction: int, magic: str | int, number: int, type: Type | None) -> Command:
-        """Raises ValueError for what does not fit in a command's fields."""
-        letter = ord(magic) if isinstance(magic, str) else magic
+        """Raises TypeError or ValueError for what does not fit in a command's fields."""
+        letter = _letter(magic)
         size = 0 if type is None else size_of(type)
         if not 0 <= letter <= 255 or not 0 <= number <= 255:
             raise ValueError(f"ioctl magic {magic!r} and number {number} must each fit in a byte")
         if size >= _SIZE_LIMIT:
             raise ValueError(f"an ioctl argument has at most {_SIZE_LIMIT - 1} bytes, not {size}")
-        self = super().__new__(cls, direction << 30 | size << 16 | letter << 8 | number)
+        return cls._made(direction << 30 | size << 16 | letter << 8 | number, direction, size, type)
+
+    @classmethod
+    def _made(cls, value: int, direction: int, size: int, type: Type | None) -> Command:
+        self = super().__new__(cls, value)
         self.direction, self.size, self.type = direction, size, type
         return self
 
+    @classmethod
+    def of(cls, value: int, takes: Type | None = None, gives: Type | None = None) -> Command:
+        """The command with the number `value`, as headers have it: what it says of direction and
+        size (asm-generic/ioctl.h) holds, and where it says nothing, `takes` and `gives` do.
+
+        Raises TypeError for two different types, or such as the number denies; ValueError for a
+        number of more than 32 bits."""
+        if not 0 <= value < 1 << 32:
+            raise ValueError(f"no ioctl command {value:#x}: take 0 to {(1 << 32) - 1:#x}")
+        if takes is not None and gives is not None and takes != gives:
+            raise TypeError(f"{value:#x}: what it takes and gives is one argument, of one type")
+        said, size = value >> 30, value >> 16 & _SIZE_LIMIT - 1
+        type = gives if takes is None else takes
+        if type is None:
+            return cls._made(value, said, size if said else 0, size if said else None)
+        wanted = (_NONE if takes is None else _WRITE) | (_NONE if gives is None else _READ)
+        if said and (said, size) != (wanted, size_of(type)):
+            raise TypeError(
+                f"the number {value:#x} is of {_DIRECTIONS[said]} and {size} bytes, takes= and"
+                f" gives= are of {_DIRECTIONS[wanted]} and {size_of(type)}"
+            )
+        return cls._made(value, wanted, size_of(type), type)
+
     def __repr__(self) -> str:
-        return f"{('IO', 'IOW', 'IOR', 'IOWR')[self.direction]}({int(self):#x})"
+        return f"{_DIRECTIONS[self.direction]}({int(self):#x})"
+
+    @property
+    def needs_unrestricted(self) -> bool:
+        """Bytes come in or go out of which the number says nothing, so the kernel copies none by
+        itself."""
+        return self.direction != int(self) >> 30
 
     @property
     def takes(self) -> bool:
@@ -87,6 +121,14 @@ def IOWR(magic: str | int, number: int, type: Type) -> Command:  # noqa: N802
     return Command(_READ | _WRITE, magic, number, type)
 
 
+def _letter(magic: str | int) -> int:
+    if isinstance(magic, str) and len(magic) == 1:
+        return ord(magic)
+    if isinstance(magic, int):
+        return magic
+    raise TypeError(f"no ioctl magic {magic!r}: take one letter, or an int of 0 to 255")
+
+
 def size_of(type: Type) -> int:
     """Bytes of a value of `type`. TypeError, or struct.error for a bad format."""
     if isinstance(type, int):
@@ -95,7 +137,17 @@ def size_of(type: Type) -> int:
         return struct.calcsize(type)
     if isinstance(type, struct.Struct):
         return type.size
-    return ctypes.sizeof(type)
+    try:
+        return ctypes.sizeof(type)
+    except TypeError:
+        raise TypeError(
+            f"an ioctl's argument is no {_name(type)}: take a ctypes type (a C int is"
+            " ctypes.c_int), a format of the struct module ('i'), or a number of bytes"
+        ) from None
+
+
+def _name(type: object) -> str:
+    return str(getattr(type, "__name__", type))
 
 
 def unpack(type: Type, data: bytes) -> Any:
@@ -254,7 +306,9 @@ class Declared:
         return self.reply(await result, argument)
 
 
-def ioctl(command: Command, *, raw: bool = False) -> Callable[[Handler], Handler]:
+def ioctl(
+    command: int, *, raw: bool = False, takes: Type | None = None, gives: Type | None = None
+) -> Callable[[Handler], Handler]:
     """Declares a method as the handler of `command`: `@cuse.ioctl(IOWR("K", 5, Type))`.
 
     The method is called, and may be `async def`, as
@@ -266,14 +320,26 @@ def ioctl(command: Command, *, raw: bool = False) -> Callable[[Handler], Handler
 
     Each may return an `IoctlReply` instead, for a result and data. With `raw` the method is
     `method(file, request: IoctlRequest) -> IoctlReply | int`. A command that no method declares is
-    ENOTTY to the client. TypeError where `command` did not come from IO, IOR, IOW or IOWR."""
-    if not isinstance(command, Command):
-        raise TypeError(f"@ioctl needs IO, IOR, IOW or IOWR(...), not {command!r}")
+    ENOTTY to the client.
+
+    `command` may be a plain number of an old header as well: 0x0703 is IO(7, 3). Where it says
+    nothing of the argument, and the argument is a pointer, `takes` is the type of what the client
+    has there, `gives` of what it is to get there; the device is to be unrestricted then. A number
+    that says a size is of so many raw bytes, unless `takes` or `gives` has a type.
+
+    TypeError where `command` is no number, where takes or gives are said of what IO, IOR, IOW or
+    IOWR has made, or deny what the number says."""
+    if isinstance(command, bool) or not isinstance(command, int):
+        raise TypeError(
+            f"@ioctl needs IO, IOR, IOW or IOWR(...), or a command's number, not {command!r}"
+        )
+    typed = takes is not None or gives is not None
+    if isinstance(command, Command) and typed:
+        raise TypeError(f"{command!r} has its type: takes= and gives= are for plain numbers")
+    known = command if isinstance(command, Command) else Command.of(command, takes, gives)
 
     def declare(method: Handler) -> Handler:
-        method.__dict__.setdefault("_cuse_ioctls", []).append(
-            Declared(command, method.__name__, raw)
-        )
+        method.__dict__.setdefault("_cuse_ioctls", []).append(Declared(known, method.__name__, raw))
         return method
 
     return declare

@@ -19,7 +19,8 @@ from cuse_scullv.supervise import Supervisor
 
 from .channel import Channel
 from .device import Device
-from .errors import DeviceError
+from .errors import DeviceError, print_plainly
+from .mistakes import check_device
 from .nodes import Nodes
 from .recover import DeviceKeeper
 from .workers import Workers
@@ -48,13 +49,31 @@ def serve(
     it must have made no thread. With `recover` too: a process of its own serves then, and where it
     dies, of whatever, another one goes on, and no client hears of it (docs/cuse.md says what is
     promised, and what a device does for it). DeviceError if a device cannot be served (none is
-    then), or ended by itself."""
+    then), or ended by itself; where nobody catches it, Python prints its sentence alone. TypeError
+    without devices, or with what is none."""
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("serve() needs the main thread, for its signals; elsewhere use Channel")
+    if not devices:
+        raise TypeError("serve() needs a device: serve(Upper('upper'))")
+    for device in devices:
+        check_device(device)
     background = detach() if daemon else None
-    if recover:
-        _serve_kept(devices, workers, on_ready, background)
-        return
+    try:
+        if recover:
+            _serve_kept(devices, workers, on_ready, background)
+        else:
+            _serve_here(devices, workers, on_ready, background)
+    except DeviceError as error:
+        print_plainly(error)
+        raise
+
+
+def _serve_here(
+    devices: Sequence[Device],
+    workers: Workers | None,
+    on_ready: Callable[[], None] | None,
+    background: Background | None,
+) -> None:
     with _wakeup() as (read_fd, wake), ExitStack() as stack:
         channels = [
             stack.enter_context(Channel(device, workers=workers, on_end=wake)) for device in devices
