@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -63,6 +64,13 @@ def test_the_devices_of_the_page_work(
     room = bus.memory.alloc(bytes(8))
     assert bus.open().ioctl(0x0705, room).result == 0
     assert bus.memory.read(room, 8) == (0x0EFF0008).to_bytes(8, "little")
+    jobs = cuse_device(code["Jobserver"]("jobs", 1))
+    one, other = jobs.open(), jobs.open(os.O_RDWR | os.O_NONBLOCK)
+    assert one.read(1) == b"+"
+    assert other.poll(1) == 0
+    one.close()  # without giving it back
+    assert other.poll(1) == 1
+    assert other.read(1) == b"+"
     ticker = cuse_device(code["Ticker"]("ticker")).open()
     assert ticker.read(9).endswith(b"\n")
     file = cuse_device(code["PolledMailbox"]("mailbox")).open()
@@ -102,6 +110,8 @@ def test_the_reference_has_every_public_name(name: str) -> None:
         cuse.IoctlRequest,
         cuse.IoctlReply,
         cuse.Condition,
+        cuse.Queue,
+        cuse.Semaphore,
         cuse.Channel,
         cuse.Workers,
         cuse.Availability,

@@ -22,6 +22,8 @@ from .file import File
 from .host import Availability, Status, availability
 from .ioctl import IO, IOR, IOW, IOWR, Command, IoctlReply, IoctlRequest, ioctl
 from .keeping import retry
+from .queue import Queue
+from .semaphore import Semaphore
 from .serve import arguments, serve
 from .workers import Workers
 
@@ -41,6 +43,8 @@ __all__ = [
     "File",
     "IoctlReply",
     "IoctlRequest",
+    "Queue",
+    "Semaphore",
     "Status",
     "Workers",
     "arguments",

@@ -10,26 +10,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, TypeVar
 
-from .current import current, pausing
+from .current import current
+from .waiter import Waiter
 
 T = TypeVar("T")
-
-
-class _Waiter:
-    """One thread asleep. Woken by notify, by an interrupt, or by both."""
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def sleep(self, timeout: float | None) -> bool:
-        return self._lock.acquire(timeout=-1 if timeout is None else timeout)
-
-    def wake(self) -> None:
-        with contextlib.suppress(RuntimeError):  # awake already
-            self._lock.release()
 
 
 class Condition:
@@ -43,7 +27,7 @@ class Condition:
     def __init__(self, lock: threading.Lock | None = None) -> None:
         """`lock` may be shared between conditions, as of threading.Condition; not an RLock."""
         self._lock: Final = lock or threading.Lock()
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: deque[Waiter] = deque()
 
     def __enter__(self) -> Condition:
         self._lock.acquire()
@@ -64,19 +48,12 @@ class Condition:
         if not self._lock.locked():
             raise RuntimeError("wait() needs the lock: `with condition:`")
         request = current.get()
-        waiter = _Waiter()
+        waiter = Waiter()
         self._waiters.append(waiter)
         self._lock.release()
         try:
-            if request is not None:
-                request.waiter = waiter
-                if request.cancelled:
-                    waiter.wake()
-            with pausing(request):
-                woken = waiter.sleep(timeout)
+            woken = waiter.sleep_for(request, timeout)
         finally:
-            if request is not None:
-                request.waiter = None
             self._lock.acquire()
             with contextlib.suppress(ValueError):  # notify has taken it out
                 self._waiters.remove(waiter)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from .caller import Caller
 from .current import Running, current
+
+_ends_lock = threading.Lock()  # of all files' _ends while they are open
 
 
 class Notifier(Protocol):
@@ -21,7 +25,7 @@ class File:
     Several requests of one file may be under way at once, on several threads.
     """
 
-    __slots__ = ("_number", "_session", "device", "flags", "state")
+    __slots__ = ("_ends", "_number", "_session", "device", "flags", "state")
 
     def __init__(self, device: Any, flags: int, session: Notifier) -> None:
         self.device = device
@@ -32,6 +36,7 @@ class File:
         self.state: Any = None
         """What the device's open() returned."""
         self._session = session
+        self._ends: list[Callable[[File], object]] | None = None  # to be called at release
         self._number = 0  # of the open file in its channel; 0: not open yet
 
     def __repr__(self) -> str:
@@ -72,6 +77,20 @@ class File:
 
         Any thread; not needed from within poll()."""
         self._session.notify(self)
+
+    def _at_end(self, call: Callable[[File], object]) -> None:
+        """`call(file)` will be called once, when the file is released, before the device's
+        release(), on the thread that brings it. To ask twice for the same is to ask once."""
+        with _ends_lock:
+            if self._ends is None:
+                self._ends = []
+            if call not in self._ends:
+                self._ends.append(call)
+
+    def _end(self) -> None:
+        ends, self._ends = self._ends, None
+        for call in ends or ():
+            call(self)
 
     def _request(self) -> Running:
         request = current.get()

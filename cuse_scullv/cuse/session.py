@@ -260,6 +260,8 @@ class Session(Answers):
             lib.call_reply_error(call, errno.EBADF)
             return
         self._polls.set(number, 0)
+        if file._ends is not None:
+            file._end()
         request = self._begin(call, file, "release")
         if request is None:
             self.release_now(file)
@@ -439,6 +441,7 @@ class Session(Answers):
         request = Request(cast("Call", _NOBODY), file, "release")
         before = current.set(request)
         try:
+            file._end()
             result = self._release(file)
             if inspect.isawaitable(result):
                 self._await_release(request, result)
