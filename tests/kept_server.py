@@ -165,7 +165,39 @@ class Mixed(Threads):
         return self.next(file)
 
 
-KINDS = {"def": Threads, "async def": Loop, "mixed": Mixed}
+class Starting(Threads):
+    """The value is the number of the process that serves."""
+
+    def started(self) -> None:
+        self.value = os.getpid()
+
+
+class Watching(Threads):
+    """A client's death adds its number to the sum."""
+
+    def client_gone(self, file: cuse.File, client: cuse.Client) -> None:
+        self.sum += client.pid
+
+
+class WatchingLoop(Loop):
+    async def client_gone(self, file: cuse.File, client: cuse.Client) -> None:
+        self.sum += client.pid
+
+
+class MixedWatching(Loop):
+    def client_gone(self, file: cuse.File, client: cuse.Client) -> None:
+        self.sum += client.pid
+
+
+KINDS = {
+    "def": Threads,
+    "async def": Loop,
+    "mixed": Mixed,
+    "starting": Starting,
+    "watching": Watching,
+    "watching loop": WatchingLoop,
+    "mixed watching": MixedWatching,
+}
 
 
 def main(kind: str, where: str) -> None:

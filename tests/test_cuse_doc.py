@@ -71,6 +71,17 @@ def test_the_devices_of_the_page_work(
     one.close()  # without giving it back
     assert other.poll(1) == 1
     assert other.read(1) == b"+"
+    shared = cuse_device(code["SharedTokens"]("shared", 1))
+    file, other = shared.open(), shared.open(os.O_RDWR | os.O_NONBLOCK)
+    with subprocess.Popen(["sleep", "600"]) as holder:
+        try:
+            file.pid = holder.pid
+            assert file.read(1) == b"+"
+            assert other.poll(1) == 0
+        finally:
+            holder.kill()
+    assert other.poll(1, 60) == 1  # though `file` is open
+    assert other.read(1) == b"+"
     ticker = cuse_device(code["Ticker"]("ticker")).open()
     assert ticker.read(9).endswith(b"\n")
     file = cuse_device(code["PolledMailbox"]("mailbox")).open()
@@ -116,6 +127,8 @@ def test_the_reference_has_every_public_name(name: str) -> None:
         cuse.Workers,
         cuse.Availability,
         cuse.Caller,
+        cuse.Client,
+        cuse.Ending,
         testing.FakeKernel,
         testing.FakeFile,
     ],

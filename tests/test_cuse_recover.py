@@ -153,6 +153,28 @@ def test_a_handler_that_may_not_be_repeated_gives_eio() -> None:
         assert number(file) == 1
 
 
+def test_each_worker_is_started_after_it_was_restored() -> None:
+    with serving("starting") as server:
+        file = server.open()
+        first = server.worker
+        assert ask(file, kept.EXCHANGE, 1) == first
+        assert ask(file, kept.EXCHANGE, 2) == 1
+        server.kill()
+        assert ask(file, kept.EXCHANGE, 3) == server.worker != first
+
+
+@pytest.mark.parametrize("kind", ["watching", "watching loop"])
+def test_what_the_death_of_a_client_changed_outlives_a_worker(kind: str) -> None:
+    with serving(kind) as server, subprocess.Popen(["sleep", "600"]) as client:
+        theirs, ours = server.open(), server.open()
+        theirs.pid = client.pid
+        assert total(theirs) == 0
+        client.kill()
+        until(lambda: total(ours) == client.pid)
+        server.kill()
+        assert total(ours) == client.pid
+
+
 def test_who_was_interrupted_before_is_so_after() -> None:
     with serving("def") as server:
         waits = server.kernel.start(server.open().ioctl, kept.SLOW)
@@ -207,8 +229,9 @@ def test_what_is_too_much_is_said() -> None:
         assert "File too large" in said
 
 
-def test_def_and_async_def_do_not_go_together() -> None:
-    server = Server("mixed")
+@pytest.mark.parametrize("kind", ["mixed", "mixed watching"])
+def test_def_and_async_def_do_not_go_together(kind: str) -> None:
+    server = Server(kind)
     said = server.process.communicate(timeout=10)[1].decode()
     assert "DeviceError: " in said
     assert "both def and async def" in said

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from .caller import Caller
 from .channel import Channel
+from .client import Client
 from .condition import Condition, sleep
 from .device import DataPathDevice, Device
+from .ending import Ending
 from .errors import DeviceError
 from .file import File
 from .host import Availability, Status, availability
@@ -35,11 +37,13 @@ __all__ = [
     "Availability",
     "Caller",
     "Channel",
+    "Client",
     "Command",
     "Condition",
     "DataPathDevice",
     "Device",
     "DeviceError",
+    "Ending",
     "File",
     "IoctlReply",
     "IoctlRequest",

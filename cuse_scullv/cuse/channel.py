@@ -28,6 +28,7 @@ from .native import NativeChannel
 from .node import Node
 from .pump import Pump
 from .session import Session
+from .watched import session_of
 from .workers import Workers
 
 logger = logging.getLogger("cuse_scullv.cuse")
@@ -142,7 +143,7 @@ class Channel:
             undo.callback(self._close_fd)
             if self._has_node:
                 self._take_name(undo)
-            self._session = Session(self.device, self.workers.callers, self._hung_up)
+            self._session = session_of(self.device, self.workers.callers, self._hung_up)
             undo.callback(self._session.finish)
             undo.callback(self._session.stop, 0)
             if self._fd is None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from .body import check_body
+from .client import Client
 from .errors import DeviceError
 from .file import File
 from .ioctl import Declared, IoctlRequest, declared_in
@@ -92,7 +93,7 @@ class Device:
         `timeout`: seconds until a method has to be done; the client gets ETIMEDOUT then, and what
         the method returns later is dropped. None: it may wait for ever, as a blocking read does.
         `methods`: plain functions for open, release, read, readinto, write, ioctl, poll,
-        save, restore, started, stopped.
+        save, restore, client_gone, started, stopped.
 
         Raises DeviceError (EINVAL) for a bad name or number, TypeError for a method unheard of.
         """
@@ -127,7 +128,8 @@ class Device:
 
     def release(self, file: File) -> Any:
         """The last descriptor of an open file was closed, or the device goes away. Called once for
-        each open that succeeded. What it raises no client sees; it is logged."""
+        each open that succeeded. What it raises no client sees; it is logged. `file.ending` says
+        why, and by whom, as far as that can be known."""
 
     def read(self, file: File, size: int) -> Any:
         """Up to `size` bytes (at most 131,072: longer reads come in parts, and a part that is not
@@ -174,6 +176,16 @@ class Device:
         anything was saved of it, then of each open file, whose open() is not called again. Defined
         where save is."""
 
+    def client_gone(self, file: File, client: Client) -> Any:
+        """The process `client`, which used the open file, has died, and others still have it open,
+        by dup or fork. Called once for each of its files, after its descriptors were closed; where
+        it was the last that had the file, release() is called instead, and says so in
+        `file.ending`. Of a process that made no request nothing is known.
+
+        A `def` one runs on a thread of its own, an `async def` one on the loop; both beside other
+        methods. What it raises is logged. That a device has this method makes each of its requests
+        some microseconds dearer. (pidfd_open(2), proc(5).)"""
+
     def started(self) -> Any:
         """The device begins to be served, and no request has come yet: the place to start threads
         or tasks of its own. A `def` one runs on the thread that called Channel.start() or serve(),
@@ -194,7 +206,7 @@ class Device:
 
 
 KEEPING = ("save", "restore")
-HOOKS = ("started", "stopped")
+HOOKS = ("client_gone", "started", "stopped")
 METHODS = ("open", "release", "read", "readinto", "write", "ioctl", "poll")
 
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from .caller import Caller
+from .client import Client, client_of
 from .current import Running, current
+from .ending import Ending
 
 _ends_lock = threading.Lock()  # of all files' _ends while they are open
 
@@ -25,7 +27,7 @@ class File:
     Several requests of one file may be under way at once, on several threads.
     """
 
-    __slots__ = ("_ends", "_number", "_session", "device", "flags", "state")
+    __slots__ = ("_ends", "_number", "_session", "device", "ending", "flags", "state")
 
     def __init__(self, device: Any, flags: int, session: Notifier) -> None:
         self.device = device
@@ -35,6 +37,8 @@ class File:
         read and write brings them up to date (a client may change O_NONBLOCK by fcntl)."""
         self.state: Any = None
         """What the device's open() returned."""
+        self.ending: Ending | None = None
+        """From release() on: why the file was released, and by whom, as far as can be known."""
         self._session = session
         self._ends: list[Callable[[File], object]] | None = None  # to be called at release
         self._number = 0  # of the open file in its channel; 0: not open yet
@@ -64,6 +68,15 @@ class File:
         RuntimeError outside a handler, and in threads that a handler has started."""
         request = self._request()
         return Caller(request.pid, request.uid, request.gid)
+
+    @property
+    def client(self) -> Client:
+        """The process that made the request that the running handler is at. Where the device has
+        client_gone() it is known, and costs nothing; else it is looked up as `caller.tgid` is.
+
+        RuntimeError as of `caller`; ProcessLookupError where it cannot be known."""
+        known: Client | None = getattr(self._request(), "client", None)
+        return known if known is not None else client_of(self.caller)
 
     @property
     def interrupted(self) -> bool:

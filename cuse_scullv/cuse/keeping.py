@@ -45,7 +45,10 @@ class Keeping:
 
     def __init__(self, device: Device, ledger: CData) -> None:
         """DeviceError (EINVAL) for a device that cannot be kept."""
-        kinds = {inspect.iscoroutinefunction(handler) for handler in handlers(device)}
+        own = handlers(device)
+        if overrides(device, "client_gone"):
+            own.append(device.client_gone)
+        kinds = {inspect.iscoroutinefunction(handler) for handler in own}
         if len(kinds) > 1:
             raise DeviceError(
                 errno.EINVAL,
@@ -73,6 +76,11 @@ class Keeping:
         """What the device and the request's open file are counts with the answer that this thread
         gives next."""
         self._keep(request.file, request.handler, has_gone=request.handler == "release")
+
+    def save_now(self, request: Request) -> None:
+        """As save, of what no client waits for."""
+        self._keep(request.file, request.handler, has_gone=False)
+        lib.ledger_commit(self._ledger)
 
     def forget(self, file: File) -> None:
         """Of an open file that its client has never had."""

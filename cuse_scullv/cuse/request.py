@@ -17,6 +17,7 @@ from .current import Wakeable
 if TYPE_CHECKING:
     from cuse_scullv._native import Call
 
+    from .client import Client
     from .file import File
     from .ioctl import IoctlRequest
     from .pool import Worker
@@ -29,6 +30,7 @@ class Request:
         "alone",
         "call",
         "cancelled",
+        "client",
         "file",
         "gid",
         "handler",
@@ -42,6 +44,9 @@ class Request:
         "waiter",
         "worker",
     )
+
+    client: Client
+    """Set where the device follows its clients, and it is known."""
 
     def __init__(self, call: Call, file: File, handler: str) -> None:
         self.call = call

@@ -29,6 +29,7 @@ from .answer import Answers, Finish, logger
 from .current import current
 from .deadline import Deadlines
 from .device import DataPathDevice, Device, Handler, overrides
+from .ending import Ending
 from .errors import DeviceError
 from .file import File
 from .ioctl import IoctlRequest
@@ -141,9 +142,9 @@ class Session(Answers):
     def _run_async(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
         driver = self._drive(request, finish, handler, args)
         if self.on_loop:
-            _start(driver)
+            start(driver)
         else:
-            handler_loop().call_soon_threadsafe(_start, driver)
+            handler_loop().call_soon_threadsafe(start, driver)
 
     def _spawn(self, request: Request, awaitable: Any, finish: Finish) -> None:
         """A `def` handler returned an awaitable, as a functools.partial of an async one does."""
@@ -262,6 +263,8 @@ class Session(Answers):
         self._polls.set(number, 0)
         if file._ends is not None:
             file._end()
+        if file.ending is None:
+            file.ending = _UNKNOWN
         request = self._begin(call, file, "release")
         if request is None:
             self.release_now(file)
@@ -396,7 +399,7 @@ class Session(Answers):
 
         loop = handler_loop()
         if asyncio._get_running_loop() is loop:
-            _start(driver())  # which cannot be waited for here
+            start(driver())  # which cannot be waited for here
             return
         future = asyncio.run_coroutine_threadsafe(driver(), loop)
         try:
@@ -439,6 +442,7 @@ class Session(Answers):
 
     def release_now(self, file: File) -> None:
         request = Request(cast("Call", _NOBODY), file, "release")
+        file.ending = Ending("ended")
         before = current.set(request)
         try:
             file._end()
@@ -460,20 +464,21 @@ class Session(Answers):
 
         loop = handler_loop()
         if asyncio._get_running_loop() is loop:
-            _start(driver())
+            start(driver())
         else:
             asyncio.run_coroutine_threadsafe(driver(), loop).result(_RELEASE_S)
 
 
 # Whom a release() is for that no client asked for.
 _NOBODY = SimpleNamespace(id=0, pid=0, uid=0, gid=0)
+_UNKNOWN = Ending("unknown")
 _RELEASE_S = 5.0  # most that the end of a device waits for one such release(), or for stopped()
 _STARTED_S = 30.0  # most that its start waits for started()
 _tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps weak references only
 
 
-def _start(driver: Coroutine[Any, Any, None]) -> None:
-    """On the loop."""
+def start(driver: Coroutine[Any, Any, None]) -> None:
+    """Makes a task of it. On the loop."""
     task = asyncio.get_running_loop().create_task(driver)
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)

@@ -1,0 +1,76 @@
+"""What /proc says of clients (proc(5): /proc/PID/status, comm, stat, task).
+
+A request names the calling thread (fs/fuse/dev.c: fuse_get_req), by its number in the pid namespace
+of the process that opened /dev/cuse. While the request is not answered the thread is there, and so
+its number is no other's."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+PROC = Path("/proc")
+_PF_EXITING = 0x4  # include/linux/sched.h
+_FLAGS = 6  # of the fields of stat behind the name: the ninth of all
+
+
+def tgid_of(tid: int) -> int:
+    """The process that the thread `tid` is of. ProcessLookupError (ESRCH): there is none, it is of
+    a pid namespace that cannot be seen (0), or /proc is another namespace's."""
+    if tid > 0 and _is_ours():
+        try:
+            with (PROC / str(tid) / "status").open("rb") as status:
+                for line in status:
+                    if line.startswith(b"Tgid:"):
+                        return int(line[5:])
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    raise ProcessLookupError(errno.ESRCH, f"no process of thread {tid} can be seen")
+
+
+def comm_of(pid: int) -> str:
+    """The name of the process, at most 15 bytes (prctl(2): PR_SET_NAME). ProcessLookupError."""
+    try:
+        return os.fsdecode((PROC / str(pid) / "comm").read_bytes().removesuffix(b"\n"))
+    except (FileNotFoundError, ProcessLookupError):
+        raise ProcessLookupError(errno.ESRCH, f"no process {pid} can be seen") from None
+
+
+def open_pidfd(tid: int) -> tuple[int, int]:
+    """The process of the thread `tid`, and a pidfd of it (pidfd_open(2)), close on exec.
+    ProcessLookupError as of tgid_of; OSError where there are no descriptors left."""
+    pid = tgid_of(tid)
+    fd = os.pidfd_open(pid)
+    try:
+        # Its number might have gone to another meanwhile, were the thread not waiting for us.
+        if tgid_of(tid) == pid:
+            return pid, fd
+        raise ProcessLookupError(errno.ESRCH, f"thread {tid} is of another process now")
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def is_of(tid: int, pid: int) -> bool:
+    """Whether the thread is one of the process's."""
+    return tid == pid or (PROC / str(pid) / "task" / str(tid)).exists()
+
+
+def is_ending(pid: int) -> bool:
+    """Whether the process has gone, or all its threads are on their way out. They close their files
+    then, before anybody hears of the end (kernel/exit.c: do_exit)."""
+    try:
+        stats = [(task / "stat").read_bytes() for task in (PROC / str(pid) / "task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return not (PROC / str(pid)).exists()
+    flags = [int(stat.rpartition(b")")[2].split()[_FLAGS]) for stat in stats]
+    return all(flag & _PF_EXITING for flag in flags)
+
+
+def _is_ours() -> bool:
+    """Whether /proc has our pid namespace's numbers."""
+    try:
+        return (PROC / "self").readlink() == Path(str(os.getpid()))
+    except OSError:
+        return False
