@@ -223,6 +223,23 @@ int channel_wait_ready(struct channel *channel, uint32_t timeout_ms);
  * `timeout_ms`; their clients have ECONNABORTED from the kernel, the memory is left to them. */
 int channel_close(struct channel *channel, uint32_t timeout_ms);
 uint64_t channel_requests(struct channel *channel); /* READ and WRITE answered in C */
+/* What a channel has answered. latency[0]: in less than 2^10 ns, [i]: in less than 2^(10 + i), the last
+ * one: all that took longer; their sum is the number of requests. The time is from where a request was
+ * received to its answer, without the kernel's part of both. */
+#define COUNTED_BUCKETS 28
+#define COUNTED_IOCTLS 64
+struct counted {
+    uint64_t bytes; /* of payload, both ways */
+    uint64_t errors;
+    uint64_t ns; /* that all took together */
+    uint64_t latency[28];
+};
+/* `kind`: of enum call_kind, up to CALL_REMOVE. */
+void channel_count(struct channel *channel, int32_t kind, struct counted *sum);
+/* The same by command, of the first 64 that the device knew: `index` 0 … 63. False: none there. */
+bool channel_count_ioctl(struct channel *channel, uint32_t index, uint32_t *cmd,
+                         struct counted *sum);
+uint32_t channel_under_way(struct channel *channel); /* calls into Python that are not answered */
 /* Before the first channel_pump: runs what a worker process before has left. 0, -errno. */
 int channel_resume(struct channel *channel);
 /* Of a channel that is pumped: takes one request, if there is one, and runs its call on this thread.

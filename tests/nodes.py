@@ -141,6 +141,7 @@ class FakeServer:
         settings = to_settings(**options)
         self.devices = make_devices(settings)
         self.kernels: list[FakeKernel] = []
+        self.channels: list[cuse.Channel] = []
         for device in self.devices:
             stack.callback(device.close)
         for device in self.devices:
@@ -149,6 +150,7 @@ class FakeServer:
             stack.enter_context(channel)
             kernel.init()
             self.kernels.append(kernel)
+            self.channels.append(channel)
 
     def open(self, flags: int = os.O_RDWR, dev: int = 0) -> Any:
         return self.kernels[dev].open(flags)

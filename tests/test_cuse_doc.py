@@ -90,6 +90,20 @@ def test_the_devices_of_the_page_work(
     assert file.read(3) == b"mes"
 
 
+def test_the_report_of_the_page_is_one(
+    code: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with testing.FakeKernel() as kernel:
+        with cuse.Channel(code["Sensor"]("sensor"), fd=kernel.server_fd) as channel:
+            file = kernel.open()
+            file.ioctl(cuse.IO("S", 0), 0)
+            code["report"](channel)
+    open_, ioctl, command = capsys.readouterr().out.splitlines()
+    assert open_.startswith("open: 1, 0 errors, 0 bytes, ")
+    assert ioctl.startswith("ioctl: 1, ")
+    assert command.startswith("0x5300: 1, ")
+
+
 @pytest.mark.real
 def test_the_tutorial_does_what_the_page_shows(tmp_path: Path) -> None:
     program = tmp_path / "upper.py"
@@ -129,6 +143,8 @@ def test_the_reference_has_every_public_name(name: str) -> None:
         cuse.Caller,
         cuse.Client,
         cuse.Ending,
+        cuse.Statistics,
+        cuse.Operation,
         testing.FakeKernel,
         testing.FakeFile,
     ],
@@ -149,7 +165,7 @@ def test_every_public_name_says_what_it_is() -> None:
     undocumented = [
         f"{kind}.{name}" if name else kind
         for kind in cuse.__all__
-        for name in ("", *vars(getattr(cuse, kind)))
+        for name in ("", *getattr(getattr(cuse, kind), "__dict__", {}))
         if callable(member := getattr(getattr(cuse, kind), name) if name else getattr(cuse, kind))
         and not name.startswith("_")
         and not getattr(member, "__doc__", None)

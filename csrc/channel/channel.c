@@ -30,6 +30,11 @@ struct channel *channel_new(void)
 
     if (!channel)
         return NULL;
+    channel->upcalls.counters = counters_new();
+    if (!channel->upcalls.counters) {
+        free(channel);
+        return NULL;
+    }
     queue_init(&channel->workers.queue, 1);
     channel->status = 1;
     return channel;
@@ -40,6 +45,7 @@ void channel_discard(struct channel *channel)
     placement_free(channel->workers.placement);
     ledger_free(channel->upcalls.ledger);
     queue_destroy(&channel->workers.queue);
+    counters_free(channel->upcalls.counters);
     free(channel);
 }
 
@@ -208,6 +214,22 @@ int channel_pump(struct channel *channel)
 uint64_t channel_requests(struct channel *channel)
 {
     return workers_answered(&channel->workers);
+}
+
+void channel_count(struct channel *channel, int32_t kind, struct counted *sum)
+{
+    counters_sum(channel->upcalls.counters, (enum call_kind)kind, sum);
+}
+
+bool channel_count_ioctl(struct channel *channel, uint32_t index, uint32_t *cmd,
+                         struct counted *sum)
+{
+    return counters_sum_ioctl(channel->upcalls.counters, index, cmd, sum);
+}
+
+uint32_t channel_under_way(struct channel *channel)
+{
+    return atomic_load_explicit(&channel->upcalls.under_way, memory_order_relaxed);
 }
 
 bool channel_is_caller(struct channel *channel)

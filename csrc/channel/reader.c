@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "channel/door.h"
 
 #define FIRST_READER 1u /* of a data channel, whose first worker is the caller */
@@ -117,12 +118,16 @@ void reader_decode(struct workers *workers, struct request_room *room, size_t le
 void reader_process(struct workers *workers, struct request_room *room, size_t length,
                     _Atomic uint64_t *answered)
 {
+    uint64_t begun_ns = workers->kind == REQUEST_FOREIGN ? 0 : clock_now_ns();
+
     if (!admit(workers, room, length))
         return;
-    if (request_answer(room, workers->fd, workers->kind, length))
+    if (request_answer(room, workers->fd, workers->kind, length)) {
         atomic_fetch_add_explicit(answered, 1, memory_order_relaxed);
-    else
+        request_count(room, workers->upcalls->counters, begun_ns);
+    } else {
         decode(workers, room, length);
+    }
 }
 
 static void process(struct worker *worker, size_t length)

@@ -256,8 +256,8 @@ static void reply_written(const struct request_room *room, int fd, size_t bytes)
 /* --- READ -------------------------------------------------------------------------------------- */
 
 /* What a plan has no room for (quanta of a few bytes), or no use, is copied through the body. */
-static void read_copied(struct request_room *room, int fd, enum request_kind kind,
-                        struct handle *handle, const struct fuse_read_in *in)
+static ssize_t read_copied(struct request_room *room, int fd, enum request_kind kind,
+                           struct handle *handle, const struct fuse_read_in *in)
 {
     ssize_t n = kind == REQUEST_NODE
                     ? handle_read(handle, room->body, in->size, in->offset > 0)
@@ -268,6 +268,7 @@ static void read_copied(struct request_room *room, int fd, enum request_kind kin
         reply_error(room, fd, (int)n);
     else
         reply(room, fd, iov, 2, (size_t)n);
+    return n;
 }
 
 static void reply_small(const struct request_room *room, int fd, const struct read_plan *plan)
@@ -290,8 +291,9 @@ static void reply_plan(const struct request_room *room, int fd, const struct rea
     reply(room, fd, iov, plan->spans + 1, plan->bytes);
 }
 
-static void answer_read(struct request_room *room, int fd, enum request_kind kind,
-                        struct handle *handle)
+/* Bytes, or -errno. */
+static ssize_t answer_read(struct request_room *room, int fd, enum request_kind kind,
+                           struct handle *handle)
 {
     /* READ's arguments lie within the 80 bytes: the body is free for the data. */
     const struct fuse_read_in *in = (const void *)(room->message + sizeof(struct fuse_in_header));
@@ -304,13 +306,11 @@ static void answer_read(struct request_room *room, int fd, enum request_kind kin
     rc = kind == REQUEST_NODE
              ? handle_plan_read(handle, want.size, want.offset > 0, &plan)
              : store_plan_read(handle_store(handle), want.offset, want.size, 0, &plan);
-    if (rc == -E2BIG) {
-        read_copied(room, fd, kind, handle, &want);
-        return;
-    }
+    if (rc == -E2BIG)
+        return read_copied(room, fd, kind, handle, &want);
     if (rc < 0) {
         reply_error(room, fd, rc);
-        return;
+        return rc;
     }
     KILL_POINT(KILL_UNANSWERED);
     if (plan.bytes <= SMALL)
@@ -318,12 +318,14 @@ static void answer_read(struct request_room *room, int fd, enum request_kind kin
     else
         reply_plan(room, fd, &plan);
     store_end_read(&plan);
+    return (ssize_t)plan.bytes;
 }
 
 /* --- WRITE ------------------------------------------------------------------------------------- */
 
-static void answer_write(struct request_room *room, int fd, enum request_kind kind,
-                         struct handle *handle, size_t payload)
+/* Bytes, or -errno. */
+static ssize_t answer_write(struct request_room *room, int fd, enum request_kind kind,
+                            struct handle *handle, size_t payload)
 {
     const struct fuse_write_in *in = (const void *)(room->message + sizeof(struct fuse_in_header));
     struct store *store = handle_store(handle);
@@ -354,6 +356,7 @@ static void answer_write(struct request_room *room, int fd, enum request_kind ki
         expect_write(room, store, (size_t)done);
     else
         expect_nothing(room);
+    return done;
 }
 
 bool request_answer(struct request_room *room, int fd, enum request_kind kind, size_t length)
@@ -368,18 +371,29 @@ bool request_answer(struct request_room *room, int fd, enum request_kind kind, s
     if (in->opcode == FUSE_READ || in->opcode == FUSE_WRITE) {
         memcpy(&fh, room->message + sizeof(*in), sizeof(fh)); /* the first field of both */
         handle = ledger_hold(room->ledger, fh); /* a kernel that lies may close it meanwhile */
+        room->answered = -EBADF;
         if (!handle)
             reply_error(room, fd, -EBADF);
         else if (in->opcode == FUSE_READ)
-            answer_read(room, fd, kind, handle);
+            room->answered = answer_read(room, fd, kind, handle);
         else
-            answer_write(room, fd, kind, handle, payload);
+            room->answered = answer_write(room, fd, kind, handle, payload);
         handle_free(handle);
         return true;
     }
     gather(room, payload);
     /* No request of a store lasts: whoever was interrupted has the answer by now. */
     return in->opcode == FUSE_INTERRUPT;
+}
+
+void request_count(const struct request_room *room, struct counters *counters, uint64_t begun_ns)
+{
+    uint32_t opcode = request_opcode(room);
+    ssize_t done = room->answered;
+
+    if (opcode == FUSE_READ || opcode == FUSE_WRITE)
+        counters_note(counters, opcode == FUSE_READ ? CALL_READ : CALL_WRITE, 0,
+                      done < 0 ? 0 : (uint64_t)done, done < 0 ? (int)-done : 0, begun_ns);
 }
 
 void request_refuse(const struct request_room *room, int fd, size_t length, int error)

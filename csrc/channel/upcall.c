@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/killpoint.h"
 #include "store/handle.h"
 
@@ -19,6 +20,7 @@ struct pending {
     struct call call; /* first: what Python sees is the pending itself */
     fuse_req_t req;   /* NULL: nobody waits for an answer */
     struct upcalls *upcalls; /* counts the call; NULL with req */
+    uint64_t begun_ns;
     void *kept;       /* our copy of the data */
     struct journal *journal; /* NULL: nobody keeps books of it */
     struct fuse_file_info fi;
@@ -75,6 +77,7 @@ struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_fil
     pending->req = req;
     pending->upcalls = fuse_req_userdata(req);
     atomic_fetch_add_explicit(&pending->upcalls->under_way, 1, memory_order_relaxed);
+    pending->begun_ns = clock_now_ns();
     if (fi)
         pending->fi = *fi;
     pending->call = (struct call){
@@ -217,12 +220,22 @@ fuse_req_t call_request(const struct call *call)
 /* --- answers ----------------------------------------------------------------------------------- */
 
 /* Before an answer is sent. */
-static fuse_req_t answer(struct pending *pending)
+static fuse_req_t begin_answer(struct pending *pending)
 {
     if (pending->journal && ledger_saves(pending->upcalls->ledger))
         answering = pending;
     KILL_POINT(KILL_UNANSWERED);
     return pending->req;
+}
+
+/* The same, of one that ends the request: it is counted before its client goes on. */
+static fuse_req_t answer(struct pending *pending, uint64_t bytes, int error)
+{
+    const struct call *call = &pending->call;
+
+    counters_note(pending->upcalls->counters, call->kind, call->cmd, bytes, error,
+                  pending->begun_ns);
+    return begin_answer(pending);
 }
 
 void call_record(const struct iovec *iov, int count)
@@ -251,7 +264,7 @@ int call_reply_error(struct call *call, int error)
     /* The open file ends here, whatever Python made of it; what is saved of it ends with the answer. */
     if (ends && !ledger_saves(ledger))
         pending->closed = ledger_close(ledger, pending->fi.fh);
-    req = answer(pending);
+    req = answer(pending, 0, error);
     rc = pending->done ? pending->done(call, error) : fuse_reply_err(req, error);
     if (ends && ledger_saves(ledger))
         ledger_disown(ledger, pending->fi.fh);
@@ -273,7 +286,7 @@ int call_reply_open(struct call *call, uint64_t number)
     fi.fh = ledger ? number : number << 1 | 1;
     if (pending->hook)
         pending->hook(call, &fi);
-    rc = fuse_reply_open(answer(pending), &fi);
+    rc = fuse_reply_open(answer(pending, 0, 0), &fi);
     /* A second answer is ENOENT too. */
     if (rc < 0 && ledger && !call->open)
         ledger_disown(ledger, number);
@@ -283,17 +296,20 @@ int call_reply_open(struct call *call, uint64_t number)
 
 int call_reply_data(struct call *call, const void *data, size_t size)
 {
-    return answered(call, fuse_reply_buf(answer(pending_of(call)), data, size));
+    return answered(call, fuse_reply_buf(answer(pending_of(call), size, 0), data, size));
 }
 
 int call_reply_written(struct call *call, size_t size)
 {
-    return answered(call, fuse_reply_write(answer(pending_of(call)), size));
+    return answered(call, fuse_reply_write(answer(pending_of(call), size, 0), size));
 }
 
 int call_reply_ioctl(struct call *call, int result, const void *data, size_t size)
 {
-    return answered(call, fuse_reply_ioctl(answer(pending_of(call)), result, data, size));
+    struct pending *pending = pending_of(call);
+    fuse_req_t req = answer(pending, call->data_size + size, 0);
+
+    return answered(call, fuse_reply_ioctl(req, result, data, size));
 }
 
 int call_reply_retry(struct call *call, const uint64_t *areas, size_t n_in, size_t n_out)
@@ -307,14 +323,14 @@ int call_reply_retry(struct call *call, const uint64_t *areas, size_t n_in, size
         iov[i].iov_base = (void *)(uintptr_t)areas[2 * i];
         iov[i].iov_len = areas[2 * i + 1];
     }
-    rc = fuse_reply_ioctl_retry(answer(pending_of(call)), iov, n_in, iov + n_in, n_out);
+    rc = fuse_reply_ioctl_retry(begin_answer(pending_of(call)), iov, n_in, iov + n_in, n_out);
     free(iov);
     return answered(call, rc);
 }
 
 int call_reply_poll(struct call *call, unsigned events)
 {
-    return answered(call, fuse_reply_poll(answer(pending_of(call)), events));
+    return answered(call, fuse_reply_poll(answer(pending_of(call), 0, 0), events));
 }
 
 int call_notify_poll(uint64_t poll)

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "channel/counters.h"
 #include "channel/ledger.h"
 #include "scullv.h"
 
@@ -15,6 +16,7 @@ struct upcalls {
     void *owner;                /* for python_call */
     int fd;                     /* of the channel */
     struct ledger *ledger;      /* of open files that have handles; NULL: none has */
+    struct counters *counters;  /* of what is answered; NULL: nobody counts */
     _Atomic unsigned under_way; /* made, and not answered to the end */
 };
 

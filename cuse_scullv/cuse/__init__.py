@@ -27,6 +27,7 @@ from .keeping import retry
 from .queue import Queue
 from .semaphore import Semaphore
 from .serve import arguments, serve
+from .statistics import LATENCY_S, Operation, Statistics
 from .workers import Workers
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "IOR",
     "IOW",
     "IOWR",
+    "LATENCY_S",
     "Availability",
     "Caller",
     "Channel",
@@ -47,8 +49,10 @@ __all__ = [
     "File",
     "IoctlReply",
     "IoctlRequest",
+    "Operation",
     "Queue",
     "Semaphore",
+    "Statistics",
     "Status",
     "Workers",
     "arguments",

@@ -28,6 +28,7 @@ from .native import NativeChannel
 from .node import Node
 from .pump import Pump
 from .session import Session
+from .statistics import Statistics
 from .watched import session_of
 from .workers import Workers
 
@@ -90,6 +91,9 @@ class Channel:
         self._pump: Pump | None = None
         self._ready = False
         self._ended = threading.Event()
+        self._counting = threading.Lock()  # the channel does not end while it is asked
+        self._counted: NativeChannel | None = None  # under it: the channel, until that ends
+        self._statistics = Statistics()
 
     def __enter__(self) -> Channel:
         self.start()
@@ -126,6 +130,14 @@ class Channel:
     def requests(self) -> int:
         """Reads and writes that were answered in C."""
         return self._channel.requests if self._channel is not None else 0
+
+    def statistics(self) -> Statistics:
+        """What was answered since start(): requests, errors, bytes, time, by operation and ioctl
+        command. Of one that is closed, what it was then. Any thread."""
+        with self._counting:
+            if self._counted is not None:
+                return self._counted.statistics()
+            return self._statistics
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -195,6 +207,7 @@ class Channel:
             raise DeviceError(
                 error.errno, f"no session for {device.name!r}: {error.strerror}"
             ) from None
+        self._counted = self._channel
         if session.on_loop:
             self._pump = Pump(fd, self._channel.pointer)
         _started.add(self)
@@ -245,6 +258,8 @@ class Channel:
         session.stop(grace)
         if self._pump is not None:
             self._pump.stop(grace)
+        with self._counting:
+            self._counted, self._statistics = None, channel.statistics()
         channel.close(grace, self._complain)
         if self._node is not None:
             self._node.remove()

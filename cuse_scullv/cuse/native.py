@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuse_scullv._native import ffi, lib
 
+from .statistics import Statistics, statistics_of
 from .upcall import Owner, owner
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ class NativeChannel:
     def requests(self) -> int:
         """Reads and writes that were answered in C."""
         return lib.channel_requests(self.pointer)
+
+    def statistics(self) -> Statistics:
+        """What was answered, in C or by Python."""
+        return statistics_of(self.pointer)
 
     def wait_ready(self, seconds: float) -> int:
         """Until the kernel has begun. 0, or an errno: ETIMEDOUT, EEXIST, ENODEV."""

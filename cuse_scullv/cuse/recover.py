@@ -22,6 +22,7 @@ from cuse_scullv.worker import Ends
 from .channel import Channel
 from .device import Device
 from .errors import DeviceError
+from .metrics import Metrics
 from .nodes import Nodes
 from .workers import Workers
 
@@ -29,12 +30,20 @@ from .workers import Workers
 class DeviceKeeper(Keeper):
     """Context manager: from entry to exit the devices can be opened, whoever dies."""
 
-    def __init__(self, devices: Sequence[Device], workers: Workers | None, nodes: Nodes) -> None:
-        """`nodes`: of the devices; the keeper's from entry on."""
+    def __init__(
+        self,
+        devices: Sequence[Device],
+        workers: Workers | None,
+        nodes: Nodes,
+        metrics: str | int | None = None,
+    ) -> None:
+        """`nodes`: of the devices; the keeper's from entry on. `metrics`: as of serve; each worker
+        begins to count anew."""
         super().__init__(recover=True)
         self._devices = devices
         self._workers = workers
         self._nodes = nodes
+        self._metrics = metrics
 
     def __enter__(self) -> DeviceKeeper:
         try:
@@ -80,3 +89,5 @@ class DeviceKeeper(Keeper):
             channels.append(channel)
         for channel in channels:
             channel.wait_ready()
+        if self._metrics is not None:
+            stack.enter_context(Metrics(self._metrics, channels))

@@ -20,6 +20,7 @@ from cuse_scullv.supervise import Supervisor
 from .channel import Channel
 from .device import Device
 from .errors import DeviceError, print_plainly
+from .metrics import Metrics, check_metrics
 from .mistakes import check_device
 from .nodes import Nodes
 from .recover import DeviceKeeper
@@ -40,6 +41,7 @@ def serve(
     on_ready: Callable[[], None] | None = None,
     daemon: bool = False,
     recover: bool = False,
+    metrics: str | int | None = None,
 ) -> None:
     """Serves `devices` until SIGINT, SIGTERM or `cuse-scullv stop NAME`, then ends them all. For
     the main thread.
@@ -59,10 +61,11 @@ def serve(
         check_device(device)
     background = detach() if daemon else None
     try:
+        check_metrics(metrics)
         if recover:
-            _serve_kept(devices, workers, on_ready, background)
+            _serve_kept(devices, workers, on_ready, background, metrics)
         else:
-            _serve_here(devices, workers, on_ready, background)
+            _serve_here(devices, workers, on_ready, background, metrics)
     except DeviceError as error:
         print_plainly(error)
         raise
@@ -73,11 +76,14 @@ def _serve_here(
     workers: Workers | None,
     on_ready: Callable[[], None] | None,
     background: Background | None,
+    metrics: str | int | None,
 ) -> None:
     with _wakeup() as (read_fd, wake), ExitStack() as stack:
         channels = [
             stack.enter_context(Channel(device, workers=workers, on_end=wake)) for device in devices
         ]
+        if metrics is not None:
+            stack.enter_context(Metrics(metrics, channels))
         places = [channel.path for channel in channels if channel.path is not None]
         stack.enter_context(registered(places))
         _say_ready(places, on_ready)
@@ -96,6 +102,7 @@ def _serve_kept(
     workers: Workers | None,
     on_ready: Callable[[], None] | None,
     background: Background | None,
+    metrics: str | int | None,
 ) -> None:
     if threading.active_count() > 1:
         raise RuntimeError("serve(recover=True) makes processes: begin no thread before")
@@ -103,7 +110,7 @@ def _serve_kept(
     with (
         Supervisor() as supervisor,
         registered(nodes.paths),
-        DeviceKeeper(devices, workers, nodes) as keeper,
+        DeviceKeeper(devices, workers, nodes, metrics) as keeper,
     ):
         _say_ready(nodes.paths, on_ready)
         if background is not None:
