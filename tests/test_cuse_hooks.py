@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from cuse_scullv import cuse
-from cuse_scullv.cuse import session as session_module
-from cuse_scullv.cuse import testing
+from cuse_scullv.cuse import hooks, testing
 from cuse_scullv.cuse.testing import FakeKernel
 
 
@@ -112,7 +111,7 @@ def test_what_started_raises_ends_the_start(kind: str) -> None:
 
 
 def test_a_started_that_hangs_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "_STARTED_S", 0.02)
+    monkeypatch.setattr(hooks, "STARTED_S", 0.02)
 
     async def started() -> None:
         await asyncio.sleep(3600)

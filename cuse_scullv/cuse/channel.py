@@ -21,6 +21,7 @@ from cuse_scullv.state import Place, new_ledger
 from . import node as node_module
 from .device import DataPathDevice, Device
 from .errors import DeviceError
+from .hooks import Hooks
 from .host import open_cuse
 from .loop import handler_loop
 from .mistakes import check_device
@@ -86,6 +87,7 @@ class Channel:
         self._is_socket = fd is not None and stat.S_ISSOCK(os.fstat(fd).st_mode)
         self._has_node = place is None and not self._is_socket
         self._node: Node | None = None
+        self._hooks = Hooks(device)
         self._session: Session | None = None
         self._channel: NativeChannel | None = None
         self._pump: Pump | None = None
@@ -156,6 +158,7 @@ class Channel:
             if self._has_node:
                 self._take_name(undo)
             self._session = session_of(self.device, self.workers.callers, self._hung_up)
+            undo.callback(self._hooks.end)
             undo.callback(self._session.finish)
             undo.callback(self._session.stop, 0)
             if self._fd is None:
@@ -185,7 +188,7 @@ class Channel:
         elif self._place is not None and self._place.is_kept:
             ledger = self._place.ledger(saves=True)
             session.keep(ledger)
-        session.begin()
+        self._hooks.begin()
         name = ffi.new("char[]", os.fsencode(device.name))
         setup = ffi.new("struct cuse_setup *")
         setup.name = name
@@ -266,6 +269,7 @@ class Channel:
             with _names_lock:
                 _names.discard(self.device.name)
         session.finish()
+        self._hooks.end()
 
     def _complain(self) -> None:
         logger.error("%s: a handler hangs; its thread is left behind", self.device.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .caller import Caller
+from .proc import comm_of
 
 
 class Client(NamedTuple):
@@ -21,4 +22,5 @@ class Client(NamedTuple):
 
 def client_of(caller: Caller) -> Client:
     """Who makes the request at hand. ProcessLookupError as of Caller.tgid."""
-    return Client(caller.tgid, caller.uid, caller.gid, caller.comm)
+    pid = caller.tgid
+    return Client(pid, caller.uid, caller.gid, comm_of(pid))

@@ -184,7 +184,7 @@ class Device:
 
         A `def` one runs on a thread of its own, an `async def` one on the loop; both beside other
         methods. What it raises is logged. That a device has this method makes each of its requests
-        some microseconds dearer. (pidfd_open(2), proc(5).)"""
+        1 to 2 µs dearer. (pidfd_open(2), proc(5).)"""
 
     def started(self) -> Any:
         """The device begins to be served, and no request has come yet: the place to start threads

@@ -6,11 +6,14 @@ import asyncio
 import logging
 import os
 import threading
+from collections.abc import Coroutine
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None  # under _lock
+_tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps weak references only
 _pid = 0  # of the process that started it: a thread does not survive fork
 
 
@@ -23,6 +26,13 @@ def handler_loop() -> asyncio.AbstractEventLoop:
             thread = threading.Thread(target=_run, args=(_loop,), name="cuse-asyncio", daemon=True)
             thread.start()
         return _loop
+
+
+def start(driver: Coroutine[Any, Any, None]) -> None:
+    """Makes a task of it. On the loop."""
+    task = asyncio.get_running_loop().create_task(driver)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -19,20 +20,16 @@ def tgid_of(tid: int) -> int:
     """The process that the thread `tid` is of. ProcessLookupError (ESRCH): there is none, it is of
     a pid namespace that cannot be seen (0), or /proc is another namespace's."""
     if tid > 0 and _is_ours():
-        try:
-            with (PROC / str(tid) / "status").open("rb") as status:
-                for line in status:
-                    if line.startswith(b"Tgid:"):
-                        return int(line[5:])
-        except (FileNotFoundError, ProcessLookupError):
-            pass
+        with suppress(FileNotFoundError, ProcessLookupError):
+            _, _, rest = _read(f"{tid}/status").partition(b"\nTgid:")
+            return int(rest.partition(b"\n")[0])
     raise ProcessLookupError(errno.ESRCH, f"no process of thread {tid} can be seen")
 
 
 def comm_of(pid: int) -> str:
     """The name of the process, at most 15 bytes (prctl(2): PR_SET_NAME). ProcessLookupError."""
     try:
-        return os.fsdecode((PROC / str(pid) / "comm").read_bytes().removesuffix(b"\n"))
+        return os.fsdecode(_read(f"{pid}/comm").removesuffix(b"\n"))
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessLookupError(errno.ESRCH, f"no process {pid} can be seen") from None
 
@@ -54,7 +51,7 @@ def open_pidfd(tid: int) -> tuple[int, int]:
 
 def is_of(tid: int, pid: int) -> bool:
     """Whether the thread is one of the process's."""
-    return tid == pid or (PROC / str(pid) / "task" / str(tid)).exists()
+    return tid == pid or os.access(f"{PROC}/{pid}/task/{tid}", os.F_OK)
 
 
 def is_ending(pid: int) -> bool:
@@ -68,9 +65,18 @@ def is_ending(pid: int) -> bool:
     return all(flag & _PF_EXITING for flag in flags)
 
 
+def _read(name: str) -> bytes:
+    """All of a short file of /proc. By system calls alone: it is on the way of requests."""
+    fd = os.open(f"{PROC}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096)
+    finally:
+        os.close(fd)
+
+
 def _is_ours() -> bool:
     """Whether /proc has our pid namespace's numbers."""
     try:
-        return (PROC / "self").readlink() == Path(str(os.getpid()))
+        return os.readlink(f"{PROC}/self") == str(os.getpid())  # noqa: PTH115 - as _read
     except OSError:
         return False

@@ -16,8 +16,7 @@ import inspect
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -34,7 +33,7 @@ from .errors import DeviceError
 from .file import File
 from .ioctl import IoctlRequest
 from .keeping import Keeping
-from .loop import handler_loop
+from .loop import handler_loop, start
 from .native import warn_refused
 from .polls import Polls
 from .pool import Pool, Worker
@@ -66,7 +65,6 @@ class Session(Answers):
         self.device = device
         self._on_end = on_end
         self._closing = False
-        self._has_begun = False
         self._early: OrderedDict[int, bool] = OrderedDict()
         self._polls = Polls()
         self._run_there: Run = self._run_here
@@ -374,43 +372,7 @@ class Session(Answers):
     def notify_all(self) -> None:
         self._polls.wake_all()
 
-    # --- the hooks, and the end -----------------------------------------------------------------
-
-    def begin(self) -> None:
-        """The device's started(). Raises what it raises, DeviceError when it takes too long."""
-        self._call_hook(self.device.started(), _STARTED_S)
-        self._has_begun = True
-
-    def _end(self) -> None:
-        if not self._has_begun:
-            return
-        self._has_begun = False
-        try:
-            self._call_hook(self.device.stopped(), _RELEASE_S)
-        except BaseException:  # noqa: BLE001 - the device goes away whatever it says
-            logger.exception("%s: stopped() raised", self.device.name)
-
-    def _call_hook(self, result: Any, seconds: float) -> None:
-        if not inspect.isawaitable(result):
-            return
-
-        async def driver() -> None:
-            await result
-
-        loop = handler_loop()
-        if asyncio._get_running_loop() is loop:
-            start(driver())  # which cannot be waited for here
-            return
-        future = asyncio.run_coroutine_threadsafe(driver(), loop)
-        try:
-            future.result(seconds)
-        except FutureTimeoutError:
-            if future.done():  # the hook's own
-                raise
-            future.cancel()
-            raise DeviceError(
-                errno.ETIMEDOUT, f"{self.device.name}: a hook has not ended within {seconds:g} s"
-            ) from None
+    # --- the end ----------------------------------------------------------------------------
 
     def stop(self, grace: float) -> None:
         """Ends all handlers: those that can be cancelled are, and have `grace` seconds to end;
@@ -437,7 +399,6 @@ class Session(Answers):
         """After the channel's end: files that clients still have open are released."""
         for number in list(self.files):
             self.release_now(self.files.pop(number))
-        self._end()
         self.device._session = None
 
     def release_now(self, file: File) -> None:
@@ -472,16 +433,7 @@ class Session(Answers):
 # Whom a release() is for that no client asked for.
 _NOBODY = SimpleNamespace(id=0, pid=0, uid=0, gid=0)
 _UNKNOWN = Ending("unknown")
-_RELEASE_S = 5.0  # most that the end of a device waits for one such release(), or for stopped()
-_STARTED_S = 30.0  # most that its start waits for started()
-_tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps weak references only
-
-
-def start(driver: Coroutine[Any, Any, None]) -> None:
-    """Makes a task of it. On the loop."""
-    task = asyncio.get_running_loop().create_task(driver)
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
+_RELEASE_S = 5.0  # most that the end of a device waits for one such release()
 
 
 def _reader(readinto: Handler) -> Handler:

@@ -15,10 +15,10 @@ from .clients import Clients
 from .current import current
 from .device import Device, overrides
 from .file import File
-from .loop import handler_loop
+from .loop import handler_loop, start
 from .pool import Pool, Worker
 from .request import Request
-from .session import Session, start
+from .session import Session
 
 if TYPE_CHECKING:
     from cuse_scullv._native import Call
