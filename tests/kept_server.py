@@ -25,6 +25,7 @@ FILES = cuse.IOR("k", 4, 8)
 DIE = cuse.IO("k", 5)
 MAIL = cuse.IO("k", 6)
 SLOW = cuse.IO("k", 7)
+LEFT = cuse.IO("k", 8)
 
 
 class Kept(cuse.Device):
@@ -189,7 +190,77 @@ class MixedWatching(Loop):
         self.sum += client.pid
 
 
-KINDS = {
+class Tokens(cuse.Device):
+    """Three tokens: a read takes one, a write gives one back; LEFT: how many nobody has."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.tokens = cuse.Semaphore(3)
+
+    def save(self, file: cuse.File | None) -> bytes:
+        return str(self.tokens.value if file is None else file.state).encode()
+
+    def restore(self, file: cuse.File | None, data: bytes) -> None:
+        if file is None:
+            self.tokens.value = int(data)
+        else:
+            file.state = int(data)
+
+    def give_back(self, file: cuse.File) -> None:
+        file.state -= 1
+        self.tokens.release()
+
+
+class ThreadTokens(Tokens):
+    @cuse.retry
+    def open(self, file: cuse.File) -> int:
+        return 0
+
+    @cuse.retry
+    def read(self, file: cuse.File, size: int) -> bytes:
+        self.tokens.acquire(file)
+        file.state += 1
+        return b"+"
+
+    @cuse.retry
+    def write(self, file: cuse.File, data: memoryview) -> None:
+        self.give_back(file)
+
+    def poll(self, file: cuse.File) -> int:
+        return select.POLLIN if self.tokens.poll(file) else 0
+
+    @cuse.ioctl(LEFT)
+    @cuse.retry
+    def left(self, file: cuse.File, arg: int) -> int:
+        return self.tokens.value
+
+
+class LoopTokens(Tokens):
+    @cuse.retry
+    async def open(self, file: cuse.File) -> int:
+        return 0
+
+    @cuse.retry
+    async def read(self, file: cuse.File, size: int) -> bytes:
+        await self.tokens.acquire_async(file)
+        file.state += 1
+        return b"+"
+
+    @cuse.retry
+    async def write(self, file: cuse.File, data: memoryview) -> None:
+        self.give_back(file)
+
+    async def poll(self, file: cuse.File) -> int:
+        return select.POLLIN if self.tokens.poll(file) else 0
+
+    @cuse.retry
+    async def ioctl(self, file: cuse.File, request: cuse.IoctlRequest) -> int:
+        return self.tokens.value
+
+
+KINDS: dict[str, type[cuse.Device]] = {
+    "tokens": ThreadTokens,
+    "loop tokens": LoopTokens,
     "def": Threads,
     "async def": Loop,
     "mixed": Mixed,

@@ -175,6 +175,34 @@ def test_what_the_death_of_a_client_changed_outlives_a_worker(kind: str) -> None
         assert total(ours) == client.pid
 
 
+@pytest.mark.parametrize("kind", ["tokens", "loop tokens"])
+def test_no_token_is_lost_with_a_worker_and_none_is_made(kind: str) -> None:
+    with serving(kind) as server:
+        stop = threading.Event()
+        taken: list[int] = []
+
+        def work(flags: int) -> None:
+            with server.kernel.open(flags) as file:
+                while not stop.is_set():
+                    try:
+                        taken.append(len(file.read(1)))
+                    except BlockingIOError:
+                        file.poll(select.POLLIN, 0.05)
+                        continue
+                    file.write(b"+")
+
+        flags = [os.O_RDWR] * 6 + [os.O_RDWR | os.O_NONBLOCK] * 2
+        calls = [server.kernel.start(work, each) for each in flags]
+        for _ in range(15):
+            before = len(taken)
+            until(lambda before=before: len(taken) > before + 10)
+            server.kill()
+        stop.set()
+        for call in calls:
+            call.result()
+        assert server.open().ioctl(kept.LEFT).result == 3
+
+
 def test_who_was_interrupted_before_is_so_after() -> None:
     with serving("def") as server:
         waits = server.kernel.start(server.open().ioctl, kept.SLOW)
