@@ -64,6 +64,7 @@ size_t request_lend(struct request_room *room, const void *message, struct journ
     size_t length = ((const struct fuse_in_header *)message)->len;
 
     room->journal = journal;
+    room->lent = true;
     memcpy(room->message, message, length);
     return length;
 }
@@ -182,7 +183,9 @@ void request_end(struct request_room *room)
     journal_end();
     KILL_POINT(KILL_ANSWERED);
     forget_message(room);
-    journal_forget(room->journal);
+    /* A call that a worker before has left is yet to be run, by that same journal. */
+    if (!room->lent)
+        journal_forget(room->journal);
 }
 
 /* Puts the part of the payload that lies in spares where the kernel would have put it. */

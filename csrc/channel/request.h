@@ -22,6 +22,7 @@ struct request_room {
     size_t payload_max; /* bytes */
     struct ledger *ledger;  /* of the channel's open files */
     struct journal *journal; /* of the message, where it outlives this process; else NULL */
+    bool lent; /* the message and the journal are kept elsewhere */
     struct store *expect; /* held; whose next write is expected, or NULL */
     struct spares spares; /* quanta laid out for it */
     size_t expect_bytes;  /* how long that write is expected to be */
