@@ -7,7 +7,6 @@
 #include <sched.h>
 #include <time.h>
 
-#include "base/clock.h"
 #include "channel/door.h"
 
 #define FIRST_READER 1u /* of a data channel, whose first worker is the caller */
@@ -118,7 +117,7 @@ void reader_decode(struct workers *workers, struct request_room *room, size_t le
 void reader_process(struct workers *workers, struct request_room *room, size_t length,
                     _Atomic uint64_t *answered)
 {
-    uint64_t begun_ns = workers->kind == REQUEST_FOREIGN ? 0 : clock_now_ns();
+    const uint64_t begun_ns = request_time(room, workers->kind);
 
     if (!admit(workers, room, length))
         return;

@@ -25,6 +25,7 @@
 #define PAGE ((size_t)4096)
 /* So much is copied behind the reply's header: the kernel takes longer to find a piece's page. */
 #define SMALL ((size_t)1024)
+#define TIMED 16u /* one in so many is; what it took stands for those until the next */
 
 /* The message that this thread works on, if it outlives the process. */
 static _Thread_local struct {
@@ -389,14 +390,22 @@ bool request_answer(struct request_room *room, int fd, enum request_kind kind, s
     return in->opcode == FUSE_INTERRUPT;
 }
 
-void request_count(const struct request_room *room, struct counters *counters, uint64_t begun_ns)
+uint64_t request_time(const struct request_room *room, enum request_kind kind)
+{
+    return kind == REQUEST_FOREIGN || room->counted % TIMED ? 0 : counters_now_ns();
+}
+
+void request_count(struct request_room *room, struct counters *counters, uint64_t begun_ns)
 {
     uint32_t opcode = request_opcode(room);
     ssize_t done = room->answered;
 
+    if (begun_ns)
+        room->took_ns = counters_now_ns() - begun_ns;
+    room->counted++;
     if (opcode == FUSE_READ || opcode == FUSE_WRITE)
         counters_note(counters, opcode == FUSE_READ ? CALL_READ : CALL_WRITE, 0,
-                      done < 0 ? 0 : (uint64_t)done, done < 0 ? (int)-done : 0, begun_ns);
+                      done < 0 ? 0 : (uint64_t)done, done < 0 ? (int)-done : 0, room->took_ns);
 }
 
 void request_refuse(const struct request_room *room, int fd, size_t length, int error)

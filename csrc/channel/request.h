@@ -28,6 +28,8 @@ struct request_room {
     size_t expect_bytes;  /* how long that write is expected to be */
     size_t laid;          /* bytes that the last receive had room for in spares */
     ssize_t answered;     /* bytes of the last READ or WRITE that was answered here, or -errno */
+    unsigned counted;     /* requests that were answered here */
+    uint64_t took_ns;     /* by the last of them that was timed */
 };
 #define REQUEST_HEAD 80u /* fuse_in_header + fuse_write_in */
 
@@ -52,8 +54,10 @@ struct journal *request_keep(int *error);
 bool request_is_greeting(const struct request_room *room);
 /* Answers a message of `length` bytes with an error, if that can be done and is waited for. */
 void request_refuse(const struct request_room *room, int fd, size_t length, int error);
+/* When one begins: 0: it need not be timed. */
+uint64_t request_time(const struct request_room *room, enum request_kind kind);
 /* Of one that was answered in C: counts it, if it was a READ or WRITE. */
-void request_count(const struct request_room *room, struct counters *counters, uint64_t begun_ns);
+void request_count(struct request_room *room, struct counters *counters, uint64_t begun_ns);
 uint32_t request_opcode(const struct request_room *room);
 uint32_t request_pid(const struct request_room *room); /* the calling thread */
 bool request_closes(const struct request_room *room);  /* an open file's last descriptor */

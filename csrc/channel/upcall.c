@@ -12,7 +12,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/killpoint.h"
 #include "store/handle.h"
 
@@ -77,7 +76,7 @@ struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_fil
     pending->req = req;
     pending->upcalls = fuse_req_userdata(req);
     atomic_fetch_add_explicit(&pending->upcalls->under_way, 1, memory_order_relaxed);
-    pending->begun_ns = clock_now_ns();
+    pending->begun_ns = counters_now_ns();
     if (fi)
         pending->fi = *fi;
     pending->call = (struct call){
@@ -234,7 +233,7 @@ static fuse_req_t answer(struct pending *pending, uint64_t bytes, int error)
     const struct call *call = &pending->call;
 
     counters_note(pending->upcalls->counters, call->kind, call->cmd, bytes, error,
-                  pending->begun_ns);
+                  counters_now_ns() - pending->begun_ns);
     return begin_answer(pending);
 }
 

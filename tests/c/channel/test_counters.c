@@ -4,14 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 
-#include "base/clock.h"
 #include "channel/counters.h"
-
-static void note(struct counters *counters, enum call_kind kind, uint32_t cmd, uint64_t bytes, int error,
-                 uint64_t ago_ns)
-{
-    counters_note(counters, kind, cmd, bytes, error, clock_now_ns() - ago_ns);
-}
 
 static uint64_t requests(const struct counted *sum)
 {
@@ -29,9 +22,9 @@ static void what_takes_longer_is_in_a_later_bucket(void **state)
 
     (void)state;
     assert_non_null(counters);
-    note(counters, CALL_READ, 0, 5, 0, 1u << 20);
-    note(counters, CALL_READ, 0, 7, EIO, UINT64_C(1) << 30);
-    note(counters, CALL_READ, 0, 0, 0, UINT64_C(1) << 60);
+    counters_note(counters, CALL_READ, 0, 5, 0, 1u << 20);
+    counters_note(counters, CALL_READ, 0, 7, EIO, UINT64_C(1) << 30);
+    counters_note(counters, CALL_READ, 0, 0, 0, UINT64_C(1) << 60);
     counters_sum(counters, CALL_READ, &sum);
     assert_int_equal(sum.bytes, 12);
     assert_int_equal(sum.errors, 1);
@@ -50,8 +43,8 @@ static void what_is_no_request_is_not_counted(void **state)
     struct counted sum;
 
     (void)state;
-    note(counters, CALL_INTERRUPT, 0, 1, 0, 0);
-    note(NULL, CALL_READ, 0, 1, 0, 0); /* nobody counts */
+    counters_note(counters, CALL_INTERRUPT, 0, 1, 0, 0);
+    counters_note(NULL, CALL_READ, 0, 1, 0, 0); /* nobody counts */
     counters_sum(counters, CALL_INTERRUPT, &sum);
     assert_int_equal(requests(&sum), 0);
     counters_free(counters);
@@ -66,10 +59,10 @@ static void commands_have_a_slot_each_while_there_are_some(void **state)
 
     (void)state;
     for (uint32_t i = 0; i < 500; i++)
-        note(counters, CALL_IOCTL, UINT32_MAX - i, 1, ENOTTY, 0); /* take none */
+        counters_note(counters, CALL_IOCTL, UINT32_MAX - i, 1, ENOTTY, 0); /* take none */
     for (uint32_t i = 0; i < 2 * COUNTED_IOCTLS; i++)
         for (uint32_t n = 0; n < 3; n++)
-            note(counters, CALL_IOCTL, 64 * i, 1, 0, 0);
+            counters_note(counters, CALL_IOCTL, 64 * i, 1, 0, 0);
     for (uint32_t i = 0; i < COUNTED_IOCTLS; i++) {
         if (!counters_sum_ioctl(counters, i, &cmd, &sum))
             continue;
@@ -88,7 +81,7 @@ static void commands_have_a_slot_each_while_there_are_some(void **state)
 static void *count_many(void *arg)
 {
     for (unsigned i = 0; i < 20000; i++)
-        note(arg, CALL_IOCTL, i % 200, 3, i % 2 ? EIO : 0, 0);
+        counters_note(arg, CALL_IOCTL, i % 200, 3, i % 2 ? EIO : 0, 0);
     return NULL;
 }
 
