@@ -1,4 +1,4 @@
-/* ledger: what of a channel outlives its worker: open files, messages under way. See ledger.c. */
+/* ledger: what of a channel outlives its worker. See ledger.c (open files) and under_way.c (messages). */
 #ifndef LEDGER_H
 #define LEDGER_H
 
@@ -70,7 +70,8 @@ void ledger_drop_call(struct ledger *ledger, struct journal *journal); /* answer
  * poll by. Their clients ask again. */
 uint64_t ledger_next_poll(struct ledger *ledger, uint32_t *entry);
 /* What was under way when the worker before died: each message once, calls first, INTERRUPTs last
- * (also those of calls that the worker before had heard of), with its journal. The cells that they were to move have been moved. */
+ * (also those of calls that the worker before had heard of), with its journal. The cells that they were
+ * to move have been moved. */
 void ledger_each(struct ledger *ledger,
                  void (*found)(void *arg, const void *message, struct journal *journal),
                  void *arg);

@@ -1,7 +1,7 @@
 /* state: the memory that outlives a worker: a file without a name that the keeper holds.
  *
  * A header (the parameters, what is in force on each device), then a part for each channel, the same
- * distance apart (ledger.c). There are no addresses in it, only numbers: a later worker has it
+ * distance apart (ledger_private.h). There are no addresses in it, only numbers: a later worker has it
  * elsewhere, and a later program may read it, if it knows the version. It outlives the kernel no more
  * than other memory does. */
 #include "recover/state.h"
