@@ -34,7 +34,7 @@ def config_option() -> click.Option:
         is_eager=True,  # before the options whose defaults it sets
         expose_value=False,
         callback=_heed,
-        help=f"Take options from a TOML file, by their long names; a NAME alone is "
+        help="Take options from a TOML file, by their long names; a NAME alone is "
         f"{FOLDER}/NAME{SUFFIX}.",
     )
 

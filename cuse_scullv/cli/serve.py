@@ -107,9 +107,9 @@ def serve_as_asked(**options: Any) -> int:
     CMD is only taken after --run.
     """
     asked = Asked(**options)
+    start_logging(asked.log_level)
     try:
         settings = settings_of(asked, click.get_current_context())
-        start_logging(asked.log_level)
         pidfile = asked.pidfile.absolute() if asked.pidfile is not None else None
         before = taken()
         if before is not None and before.in_background:

@@ -2,30 +2,7 @@
  * once, every call is answered, and a channel ends under load. Worth most under ThreadSanitizer. */
 #include "helper.h"
 
-#include "channel/fakekernel.h"
-#include "channel/played.h"
-
-#define BLOCK PLAYED_QUANTUM
-#define BLOCKS 32u
-#define TURNS (SANITIZED ? 1500u : 6000u)
-
-struct race {
-    struct fakekernel kernel;
-    struct played played;
-    struct channel *channel;
-    struct budget *budget;
-    atomic_uint torn, failed;
-    atomic_bool ending;
-    bool ends_early; /* while clients are at work */
-};
-
-struct racer {
-    struct race *race;
-    unsigned number;
-    uint64_t random;
-    bool interrupts;
-    pthread_t thread;
-};
+#include "channel/race.h"
 
 static const struct channel_options options = {
     .threads = 3,
@@ -38,51 +15,16 @@ static void begin(struct race *race, bool foreign)
 {
     struct cuse_setup setup = {.name = "race", .data_path = !foreign};
 
-    memset(race, 0, sizeof(*race));
-    race->budget = budget_new(64 * BLOCK);
+    race_make(race, false);
     race->played.foreign = foreign;
-    for (unsigned i = 0; i < PLAYED_STORES; i++)
-        race->played.store[i] = store_new(race->budget, BLOCK, 10);
-    kernel_begin(&race->kernel, false);
     setup.ledger = foreign ? NULL : ledger_new(-1, 0, false);
-    race->channel = cuse_open(race->kernel.server, &setup, &options, &race->played);
-    assert_non_null(race->channel);
-    assert_int_equal(kernel_init(&race->kernel), 0);
-    assert_int_equal(channel_wait_ready(race->channel, 30000), 0);
+    race_begin(race, cuse_open(race->kernel.server, &setup, &options, &race->played));
 }
 
 static void end(struct race *race)
 {
     race->ending = true;
     assert_int_equal(channel_close(race->channel, 30000), 0);
-}
-
-static void unmake(struct race *race)
-{
-    kernel_end(&race->kernel);
-    for (unsigned i = 0; i < PLAYED_STORES; i++)
-        store_free(race->played.store[i]);
-    budget_free(race->budget);
-    assert_int_equal(race->torn, 0);
-    assert_int_equal(race->failed, 0);
-    assert_int_equal(race->played.hung_up, 0);
-}
-
-/* An end under load is no failure. */
-static bool went_well(struct race *race, int error)
-{
-    if (error && error != -ENOSPC && !race->ending && !race->kernel.gone)
-        race->failed++;
-    return error == 0;
-}
-
-static void look(struct race *race, unsigned number)
-{
-    const struct kernel_client *client = &race->kernel.client[number];
-
-    for (uint32_t i = 1; i < client->length; i++)
-        if (client->body[i] != client->body[0])
-            race->torn++;
 }
 
 static void step_of_a_node(struct racer *racer, uint64_t file)
@@ -188,7 +130,7 @@ static void run(bool foreign, bool early)
         pthread_join(racer[i].thread, NULL);
     if (!early)
         end(&race);
-    unmake(&race);
+    race_unmake(&race);
 }
 
 static void test_clients_of_a_node_read_what_was_written_at_once(void **state)
