@@ -119,6 +119,8 @@ struct open_file {
  * memory. It belongs to the channel that it is given to. `saves`: it is of a device in Python. */
 struct ledger *ledger_new(int fd, uint32_t place, bool saves);
 void ledger_free(struct ledger *ledger); /* of one that was given to no channel */
+/* The worker before has died: what it left free may be used. channel_begin does it. */
+void ledger_begin(struct ledger *ledger);
 /* After a death: what requests were about to move is moved. Before anything else of this process looks
  * at positions and parameters. */
 void ledger_settle(struct ledger *ledger, struct state *state);
@@ -240,6 +242,9 @@ void channel_count(struct channel *channel, int32_t kind, struct counted *sum);
 bool channel_count_ioctl(struct channel *channel, uint32_t index, uint32_t *cmd,
                          struct counted *sum);
 uint32_t channel_under_way(struct channel *channel); /* calls into Python that are not answered */
+/* Of a channel that was opened, once: nothing before it looks at what a worker process before may still
+ * change. 0; -errno: channel_close follows. */
+int channel_begin(struct channel *channel);
 /* Before the first channel_pump: runs what a worker process before has left. 0, -errno. */
 int channel_resume(struct channel *channel);
 /* Of a channel that is pumped: takes one request, if there is one, and runs its call on this thread.
@@ -255,8 +260,9 @@ struct cuse_setup {
     bool pumped;           /* no threads: whoever sees `fd` readable calls channel_pump */
     struct ledger *ledger; /* NULL: Python numbers open files; the channel's, on failure too */
 };
-/* Serves the device on `fd`, an open /dev/cuse or a SEQPACKET socket that speaks the same. `fd` is
- * the channel's from here on, and closed by a failure as by the end. NULL with errno set. */
+/* A channel to serve the device on `fd`, an open /dev/cuse or a SEQPACKET socket that speaks the same,
+ * which channel_begin does. `fd` is the channel's from here on, and closed by a failure as by the end.
+ * NULL with errno set. */
 struct channel *cuse_open(int fd, const struct cuse_setup *setup,
                           const struct channel_options *options, void *owner);
 
@@ -282,8 +288,8 @@ struct fileview_setup {
     bool passthrough;      /* stores that are files: the kernel does their I/O where it can */
     struct ledger *ledger; /* of its open files; the channel's, on failure too */
 };
-/* Serves files on `fd`, which is mounted already or a SEQPACKET socket that speaks the same; the
- * channel owns it, on failure too. NULL with errno set. Of its calls, OPEN RELEASE IOCTL RESIZE
+/* A channel to serve files on `fd`, which is mounted already or a SEQPACKET socket that speaks the same,
+ * which channel_begin does; the channel owns it, on failure too. NULL with errno set. Of its calls, OPEN RELEASE IOCTL RESIZE
  * REMOVE name their `node`; they are run one at a time. OPEN gives every file a handle. */
 struct channel *fileview_open(int fd, const struct fileview_setup *setup,
                               const struct channel_options *options, void *owner);

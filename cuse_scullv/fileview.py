@@ -100,6 +100,7 @@ class FileView:
         self._closing = False
         self._ended = threading.Event()
         self._channel: NativeChannel | None = None
+        self._ledger = ffi.NULL  # the channel's
 
     def __enter__(self) -> FileView:
         self.start()
@@ -130,11 +131,9 @@ class FileView:
 
     # --- life
 
-    def start(self) -> None:
-        """Mounts, and returns when clients can open the files.
-
-        Raises MountError, or DeviceError for an owner or a group that is not; nothing is left then.
-        """
+    def prepare(self) -> None:
+        """Makes all that start() needs, and serves nothing yet: start() is quick then. Raises what
+        start() does."""
         with contextlib.ExitStack() as undo:
             uid, gid = self._owner()
             if self._fd is None:
@@ -143,14 +142,40 @@ class FileView:
                 undo.callback(mount.unmount, self._mount)
             self._make_sessions(undo)
             self._channel = self._open(uid, gid)
-            undo.callback(self._close_channel, self._channel)
-            code = self._channel.wait_ready(READY_S)
-            if code:
-                raise self._no_files(code)
-            self._pass(self._channel)
-            if self.devices[0].ldd3:
-                self._watch_mappings()
             undo.pop_all()
+
+    def start(self) -> None:
+        """Mounts, and returns when clients can open the files.
+
+        Raises MountError, or DeviceError for an owner or a group that is not; nothing is left then.
+        """
+        if self._channel is None:
+            self.prepare()
+        assert self._channel is not None
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._abandon, self._channel)
+            self._begin(self._channel)
+            undo.pop_all()
+
+    def _begin(self, channel: NativeChannel) -> None:
+        for session in self._sessions.values():
+            session.restore(self._ledger)
+        try:
+            channel.begin()
+        except OSError as error:
+            raise self._no_files(error.errno or errno.EIO) from None
+        code = channel.wait_ready(READY_S)
+        if code:
+            raise self._no_files(code)
+        self._pass(channel)
+        if self.devices[0].ldd3:
+            self._watch_mappings()
+
+    def _abandon(self, channel: NativeChannel) -> None:
+        """As if it had not been started."""
+        self._close_channel(channel)
+        if self._mount is not None and self._held is None:
+            mount.unmount(self._mount)
 
     def _pass(self, channel: NativeChannel) -> None:
         """Hands the files to the kernel, if it can do their I/O."""
@@ -225,10 +250,8 @@ class FileView:
         setup.looker = self._looker()
         setup.budget = self.devices[0].shared.ground.budget.pointer
         setup.passthrough = self._view != DIRECT
-        ledger = self._held.place.ledger() if self._held is not None else new_ledger()
-        for session in self._sessions.values():
-            session.restore(ledger)
-        setup.ledger = ledger
+        self._ledger = self._held.place.ledger() if self._held is not None else new_ledger()
+        setup.ledger = self._ledger
         setup.uid, setup.gid, setup.mode = uid, gid, self.devices[0].mode
         assert self._fd is not None
         fd, self._fd = self._fd, None  # C closes it, also where it fails

@@ -16,6 +16,7 @@ struct channel {
     struct upcalls upcalls; /* first: the session's userdata begins with it */
     struct channel_setup setup;
     struct workers workers;
+    unsigned threads; /* that read */
     int status;    /* the queue's lock; 1: not yet, 0: ready, or -errno */
     bool greeting; /* the same; the answer to INIT will tell the status */
     bool resumed;  /* the session is told of an INIT that was answered before */
@@ -89,13 +90,14 @@ static void resume(struct channel *channel)
     channel->resumed = false;
 }
 
-int channel_start(struct channel *channel, const struct channel_setup *setup)
+int channel_prepare(struct channel *channel, const struct channel_setup *setup)
 {
     const struct channel_options *options = setup->options;
     struct workers *workers = &channel->workers;
 
     channel->setup = *setup;
     channel->setup.options = NULL; /* the caller's */
+    channel->threads = options->threads;
     channel->upcalls.owner = setup->owner;
     channel->upcalls.fd = setup->fd;
     channel->upcalls.ledger = setup->ledger;
@@ -114,8 +116,25 @@ int channel_start(struct channel *channel, const struct channel_setup *setup)
     workers->placement = placement_new(options);
     if (!workers->placement)
         return -ENOMEM;
+    if (setup->ledger)
+        ledger_warm_rooms(setup->ledger, 1 + options->threads, setup->payload_max + 4096);
+    return 0;
+}
+
+int channel_begin(struct channel *channel)
+{
+    const struct channel_setup *setup = &channel->setup;
+    int rc;
+
+    if (setup->ledger)
+        ledger_begin(setup->ledger);
+    if (setup->begins)
+        setup->begins(setup->arg);
     resume(channel);
-    return workers_start(workers, options->threads);
+    rc = workers_start(&channel->workers, channel->threads);
+    if (rc == 0 && setup->begun)
+        setup->begun(setup->arg);
+    return rc;
 }
 
 /* The kernel gives up on a device when the last file on its channel is gone; the number stays

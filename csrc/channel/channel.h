@@ -9,7 +9,7 @@
 #include "channel/upcall.h"
 
 struct channel_setup {
-    struct fuse_session *session; /* its fd is ours; owned by the channel from channel_start on */
+    struct fuse_session *session; /* its fd is ours; owned by the channel from channel_prepare on */
     int fd;
     enum request_kind kind; /* which requests are answered in C */
     size_t payload_max;     /* largest WRITE, bytes */
@@ -17,15 +17,18 @@ struct channel_setup {
     struct ledger *ledger;  /* of open files that have handles, or NULL; the channel's from here on */
     const struct channel_options *options;
     void *owner; /* for python_call */
+    /* In channel_begin, NULL: nothing: before anything is answered, and when the threads are there. */
+    void (*begins)(void *arg);
+    void (*begun)(void *arg);
     /* Called once by channel_close when no worker is left, before the session is destroyed. */
     void (*ended)(void *arg);
     void *arg;
 };
 /* The session's userdata must be what channel_new returned: make the channel, then the session,
- * then start. NULL: no memory. */
+ * then prepare it; channel_begin has it serve. NULL: no memory. */
 struct channel *channel_new(void);
-int channel_start(struct channel *channel, const struct channel_setup *setup);
-void channel_discard(struct channel *channel); /* of one that was not started */
+int channel_prepare(struct channel *channel, const struct channel_setup *setup);
+void channel_discard(struct channel *channel); /* of one that was not prepared */
 /* writev(2) of a reply; one to an INIT that a worker before has answered goes nowhere. */
 ssize_t channel_send(const struct channel *channel, int fd, const struct iovec *iov, int count);
 /* The first reply is about to go out: channel_set_ready follows, and no end before it counts. */

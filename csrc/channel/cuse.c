@@ -192,7 +192,7 @@ struct channel *cuse_open(int fd, const struct cuse_setup *setup,
         goto fail;
     }
     ledger = NULL;
-    error = -channel_start(channel, &(struct channel_setup){
+    error = -channel_prepare(channel, &(struct channel_setup){
                                         .session = session,
                                         .fd = fd,
                                         .kind = setup->data_path ? REQUEST_NODE : REQUEST_FOREIGN,

@@ -82,8 +82,13 @@ struct ledger *ledger_new(int fd, uint32_t place, bool saves)
         ledger_free(ledger);
         return NULL;
     }
-    find_free(ledger);
     return ledger;
+}
+
+void ledger_begin(struct ledger *ledger)
+{
+    LOCKED(&ledger->lock);
+    find_free(ledger);
 }
 
 void ledger_free(struct ledger *ledger)

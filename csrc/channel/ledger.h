@@ -47,6 +47,8 @@ bool ledger_close(struct ledger *ledger, uint64_t file);
 
 /* Of a reader's number: where it receives, `bytes` (LEDGER_ROOM at most). NULL: not kept. */
 void *ledger_room(struct ledger *ledger, unsigned number, size_t bytes);
+/* Has the first so many in the page tables, while another process may still use them. */
+void ledger_warm_rooms(struct ledger *ledger, unsigned rooms, size_t bytes);
 struct journal *ledger_journal(struct ledger *ledger, unsigned number); /* NULL: not kept */
 /* Of a call that will be run by another thread: the message (from the journal of this thread) is kept
  * in a slot, whose journal goes to `kept`; NULL where nothing outlives the process. 0, or -EMSGSIZE: too

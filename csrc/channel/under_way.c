@@ -25,6 +25,11 @@ static uint8_t *room_at(const struct ledger *ledger, unsigned number)
     return (uint8_t *)ledger->book + ROOMS_AT + number * ledger->book->room_bytes;
 }
 
+static size_t whole_pages(size_t bytes)
+{
+    return (bytes + 4095) / 4096 * 4096;
+}
+
 /* Touched by hand where the kernel cannot (before Linux 5.14). */
 static void populate(uint8_t *room, size_t bytes)
 {
@@ -37,11 +42,19 @@ static void populate(uint8_t *room, size_t bytes)
     }
 }
 
+void ledger_warm_rooms(struct ledger *ledger, unsigned rooms, size_t bytes)
+{
+    size_t all = rooms * whole_pages(bytes);
+
+    if (ledger->outlives && all <= ROOMS_BYTES)
+        (void)madvise((uint8_t *)ledger->book + ROOMS_AT, all, MADV_POPULATE_WRITE);
+}
+
 void *ledger_room(struct ledger *ledger, unsigned number, size_t bytes)
 {
     uint8_t *room;
 
-    ledger->book->room_bytes = (bytes + 4095) / 4096 * 4096;
+    ledger->book->room_bytes = whole_pages(bytes);
     if (!ledger->outlives || number >= LEDGER_ROOMS ||
         (number + 1) * ledger->book->room_bytes > ROOMS_BYTES)
         return NULL;

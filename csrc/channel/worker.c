@@ -476,9 +476,5 @@ int workers_start(struct workers *workers, unsigned threads)
     rc = workers_resume(workers);
     if (rc == 0)
         rc = start_all(workers, is_foreign(workers) ? 2 : threads);
-    if (rc < 0) {
-        workers_stop(workers, UINT32_MAX);
-        workers_free(workers);
-    }
     return rc;
 }

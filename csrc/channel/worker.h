@@ -6,7 +6,7 @@
 
 #include "channel/roster.h"
 
-/* The fields before `stopping` are set; `threads` of them read. 0, or -errno and none runs. */
+/* The fields before `stopping` are set; `threads` of them read. 0, or -errno: workers_stop follows. */
 int workers_start(struct workers *workers, unsigned threads);
 /* A call that a worker (or who pumps) has just made is run, or waits. */
 void workers_run(struct workers *workers, struct call *call);

@@ -32,15 +32,16 @@ struct view_file {
 struct fileview {
     struct channel *channel;
     struct fuse_session *session;
+    struct ledger *ledger; /* the channel's */
     struct budget *budget; /* held */
     uint32_t uid, gid, mode;
-    struct timespec born;
+    struct timespec born; /* when it began */
     char *text_name; /* NULL: there is no text file */
     uint32_t n_files;
     struct view_file *files;
     struct invalidator invalidator;
     bool invalidates; /* there is a thread for it, or was */
-    bool watching;
+    bool watching, forgotten; /* told by the stores; not any more */
     unsigned kernel_minor; /* set by INIT: of its protocol */
     bool mmap_direct;     /* set by INIT: direct I/O and shared mappings go together */
     bool passthrough;     /* wanted; after INIT: the kernel knows it */

@@ -47,17 +47,18 @@ static void watch_stores(struct fileview *view)
 
 static void forget_stores(struct fileview *view)
 {
-    if (!view->watching)
+    if (view->forgotten)
         return;
-    view->watching = false;
-    for (uint32_t i = 0; i < view->n_files; i++)
+    view->forgotten = true;
+    for (uint32_t i = 0; view->watching && i < view->n_files; i++)
         store_set_watch(view->files[i].store, NULL);
     invalidate_stop(&view->invalidator);
 }
 
 /* Files that were opened while another worker was there. */
-static void count_opens(struct fileview *view, struct ledger *ledger)
+static void count_opens(struct fileview *view)
 {
+    struct ledger *ledger = view->ledger;
     struct open_file found;
     uint32_t entry = 0;
 
@@ -135,6 +136,26 @@ static void view_ended(void *arg)
     view_free(view);
 }
 
+static void begins(void *arg)
+{
+    struct fileview *view = arg;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &view->born);
+    for (uint32_t i = 0; i < view->n_files; i++) {
+        struct view_file *file = &view->files[i];
+
+        file->accessed = file->modified = file->changed = view->born;
+    }
+    count_opens(view);
+}
+
+/* Not before: what is finished for a worker that died is finished before anybody is there to answer
+ * what telling the kernel asks for. No file is opened before fileview_settle. */
+static void begun(void *arg)
+{
+    watch_stores(arg);
+}
+
 static bool add_file(struct fileview *view, const struct fileview_file *from)
 {
     struct view_file *file = &view->files[view->n_files];
@@ -146,7 +167,6 @@ static bool add_file(struct fileview *view, const struct fileview_file *from)
     file->ino = VIEW_FIRST + view->n_files;
     file->store = store_hold(from->store);
     file->watch = (struct store_watch){.drop = view_store_changes, .arg = file};
-    file->accessed = file->modified = file->changed = view->born;
     pthread_mutex_init(&file->lock, NULL);
     view->n_files++;
     return true;
@@ -165,7 +185,6 @@ static struct fileview *view_new(const struct fileview_setup *setup)
     view->gid = setup->gid;
     view->mode = setup->mode & 0777;
     view->passthrough = setup->passthrough;
-    clock_gettime(CLOCK_REALTIME_COARSE, &view->born);
     view->files = calloc(setup->n_files + 1, sizeof(*view->files));
     if (!view->files)
         goto fail;
@@ -196,7 +215,7 @@ static struct fuse_session *new_session(int fd, struct channel *channel)
 }
 
 /* -errno; on failure the session is destroyed, and fd with it. */
-static int start(struct fileview *view, int fd, const struct fileview_setup *setup,
+static int prepare(struct fileview *view, int fd, const struct fileview_setup *setup,
                  const struct channel_options *options, void *owner)
 {
     struct ledger *ledger = setup->ledger;
@@ -216,25 +235,23 @@ static int start(struct fileview *view, int fd, const struct fileview_setup *set
         goto destroy;
     }
     view->invalidates = true;
-    count_opens(view, ledger);
-    rc = channel_start(view->channel, &(struct channel_setup){
-                                          .session = view->session,
-                                          .fd = fd,
-                                          .kind = REQUEST_FILE,
-                                          .payload_max = VIEW_PAYLOAD_MAX,
-                                          .ledger = ledger,
-                                          .options = options,
-                                          .owner = owner,
-                                          .ended = view_ended,
-                                          .arg = view,
-                                      });
-    if (rc == 0) {
-        /* Not before: what is finished for a worker that died is finished before anybody is there to
-         * answer what telling the kernel asks for. No file is opened before fileview_settle. */
-        watch_stores(view);
+    view->ledger = ledger;
+    rc = channel_prepare(view->channel, &(struct channel_setup){
+                                            .session = view->session,
+                                            .fd = fd,
+                                            .kind = REQUEST_FILE,
+                                            .payload_max = VIEW_PAYLOAD_MAX,
+                                            .ledger = ledger,
+                                            .options = options,
+                                            .owner = owner,
+                                            .begins = begins,
+                                            .begun = begun,
+                                            .ended = view_ended,
+                                            .arg = view,
+                                        });
+    if (rc == 0)
         return 0;
-    }
-    invalidate_stop(&view->invalidator);
+    forget_stores(view);
 destroy:
     fuse_session_destroy(view->session);
     return rc;
@@ -257,7 +274,7 @@ struct channel *fileview_open(int fd, const struct fileview_setup *setup,
         return NULL;
     }
     view->channel = channel;
-    rc = start(view, fd, setup, options, owner);
+    rc = prepare(view, fd, setup, options, owner);
     if (rc == 0)
         return channel;
     channel_discard(channel);

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from cuse_scullv._native import ffi, lib
 from cuse_scullv.state import Place, new_ledger
@@ -32,6 +33,9 @@ from .session import Session
 from .statistics import Statistics
 from .watched import session_of
 from .workers import Workers
+
+if TYPE_CHECKING:
+    from cuse_scullv._native import CData
 
 logger = logging.getLogger("cuse_scullv.cuse")
 
@@ -91,6 +95,9 @@ class Channel:
         self._session: Session | None = None
         self._channel: NativeChannel | None = None
         self._pump: Pump | None = None
+        self._ledger = ffi.NULL  # the channel's
+        self._number = -1  # the descriptor, which is C's while there is a channel
+        self._serves = False
         self._ready = False
         self._ended = threading.Event()
         self._counting = threading.Lock()  # the channel does not end while it is asked
@@ -148,23 +155,38 @@ class Channel:
         `asyncio.run_coroutine_threadsafe`."""
         return handler_loop()
 
-    def start(self) -> None:
-        """Begins to serve. DeviceError: no CUSE here, the name is taken, the device is served
-        already; its message says what to do. What the device's started() raises."""
+    def prepare(self) -> None:
+        """Makes all that start() needs, and serves nothing yet: start() is quick then. Raises what
+        start() does."""
         if self._channel:
             raise DeviceError(errno.EBUSY, f"{self!r} is started already")
         with contextlib.ExitStack() as undo:
             undo.callback(self._close_fd)
             if self._has_node:
                 self._take_name(undo)
-            self._session = session_of(self.device, self.workers.callers, self._hung_up)
-            undo.callback(self._hooks.end)
-            undo.callback(self._session.finish)
-            undo.callback(self._session.stop, 0)
+            session = session_of(self.device, self.workers.callers, self._hung_up)
+            undo.callback(session.finish)
             if self._fd is None:
                 self._fd = open_cuse()
-            self._open(self._session)
+            self._open(session)
+            self._session = session
             undo.pop_all()
+
+    def start(self) -> None:
+        """Begins to serve. DeviceError: no CUSE here, the name is taken, the device is served
+        already; its message says what to do. What the device's started() raises."""
+        if self._channel is None or self._serves:
+            self.prepare()
+        assert self._channel is not None
+        assert self._session is not None
+        self._serves = True
+        try:
+            self._take_over(self._session)
+            self._hooks.begin()
+            self._begin(self._channel, self._session)
+        except BaseException:
+            self.close(0)
+            raise
 
     def _take_name(self, undo: contextlib.ExitStack) -> None:
         name = self.device.name
@@ -179,23 +201,30 @@ class Channel:
         undo.callback(_names.discard, name)
         self._node.check_free()
 
+    def _take_over(self, session: Session) -> None:
+        """What a worker before this process has left."""
+        if isinstance(self.device, DataPathDevice):
+            session.restore(self._ledger)
+        elif self._ledger:
+            session.keep(self._ledger)
+
+    def _new_ledger(self) -> CData:
+        if isinstance(self.device, DataPathDevice):
+            return self._place.ledger() if self._place is not None else new_ledger()
+        if self._place is not None and self._place.is_kept:
+            return self._place.ledger(saves=True)
+        return ffi.NULL
+
     def _open(self, session: Session) -> None:
         device = self.device
-        ledger = ffi.NULL
-        if isinstance(device, DataPathDevice):
-            ledger = self._place.ledger() if self._place is not None else new_ledger()
-            session.restore(ledger)
-        elif self._place is not None and self._place.is_kept:
-            ledger = self._place.ledger(saves=True)
-            session.keep(ledger)
-        self._hooks.begin()
+        self._ledger = self._new_ledger()
         name = ffi.new("char[]", os.fsencode(device.name))
         setup = ffi.new("struct cuse_setup *")
         setup.name = name
         setup.major, setup.minor = device.major, device.minor
         setup.unrestricted = device.unrestricted
         setup.data_path = isinstance(device, DataPathDevice)
-        setup.ledger = ledger
+        setup.ledger = self._ledger
         setup.pumped = session.on_loop
         fd, self._fd = self._fd, None  # C closes it, also where it fails
         assert fd is not None
@@ -207,13 +236,23 @@ class Channel:
                 session, lambda owner: lib.cuse_open(fd, setup, options, owner)
             )
         except OSError as error:
-            raise DeviceError(
-                error.errno, f"no session for {device.name!r}: {error.strerror}"
-            ) from None
-        self._counted = self._channel
+            raise self._no_session(error) from None
+        self._number = fd
+
+    def _begin(self, channel: NativeChannel, session: Session) -> None:
+        try:
+            channel.begin()
+        except OSError as error:
+            raise self._no_session(error) from None
+        self._counted = channel
         if session.on_loop:
-            self._pump = Pump(fd, self._channel.pointer)
+            self._pump = Pump(self._number, channel.pointer)
         _started.add(self)
+
+    def _no_session(self, error: OSError) -> DeviceError:
+        return DeviceError(
+            error.errno or errno.EIO, f"no session for {self.device.name!r}: {error.strerror}"
+        )
 
     def _close_fd(self) -> None:
         fd, self._fd = self._fd, None
@@ -254,7 +293,7 @@ class Channel:
         """Ends the device. Handlers under way are cancelled and have `grace` seconds to end; files
         that clients still have open are released. What a client does then is ENODEV or ENOTCONN."""
         channel, self._channel = self._channel, None
-        session = self._session
+        session, self._serves = self._session, False
         if channel is None or session is None:
             return
         _started.discard(self)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cuse_scullv._errors import check
 from cuse_scullv._native import ffi, lib
 
 from .statistics import Statistics, statistics_of
@@ -29,6 +30,10 @@ class NativeChannel:
         self.pointer = open_channel(self._owner)
         if not self.pointer:
             raise OSError(ffi.errno, os.strerror(ffi.errno))
+
+    def begin(self) -> None:
+        """It serves from now on. OSError: only close() is left to do."""
+        check(lib.channel_begin(self.pointer))
 
     @property
     def requests(self) -> int:

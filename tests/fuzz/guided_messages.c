@@ -183,6 +183,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     channel = cuse_open(end[1], &setup, &options, NULL);
     assert(channel);
+    assert(channel_begin(channel) == 0);
     for (unsigned i = 0; i < MESSAGES_MOST && input.left; i++) {
         uint8_t *message;
         size_t length = take_message(&input, &unique, &message);

@@ -63,6 +63,7 @@ static inline void restart(struct fixture *f)
     store_free(f->store);
     f->store = store_over(f->file);
     f->ledger = ledger_new(f->fd, PLACE, false);
+    ledger_begin(f->ledger);
     assert_non_null(f->ledger);
 }
 

@@ -42,6 +42,7 @@ static inline void race_begin(struct race *race, struct channel *channel)
 {
     assert_non_null(channel);
     race->channel = channel;
+    assert_int_equal(channel_begin(channel), 0);
     assert_int_equal(kernel_init(&race->kernel), 0);
     assert_int_equal(channel_wait_ready(channel, 30000), 0);
 }

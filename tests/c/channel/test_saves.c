@@ -283,6 +283,7 @@ static bool kill_in_a_save(unsigned instructions)
 
     ledger_free(f->ledger);
     f->ledger = ledger_new(f->fd, PLACE, true);
+    ledger_begin(f->ledger);
     mortal->number = ledger_open(f->ledger, NULL, &opening);
     ledger_save(f->ledger, 0, "old", 4);
     ledger_save(f->ledger, mortal->number, "old", 4);
