@@ -26,6 +26,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
+from cuse_scullv.spare import Spare
 from cuse_scullv.supervise import WAKE
 from cuse_scullv.worker import WORDS_MAX, Ends, Worker
 
@@ -35,7 +36,7 @@ END_S = 1.5
 """How long it may take to end; handlers have one second of it."""
 DEATHS, DEATHS_S = 5, 10.0
 """So many deaths within so many seconds are too many."""
-_QUICK_S = 0.05  # who dies so soon after he was forked is followed by the next one later
+_QUICK_S = 0.05  # who dies so soon after he began is followed by the next one later
 _WAIT_MOST_S = 0.5
 _SIGNALS = {signal.SIGCHLD, WAKE}
 
@@ -61,6 +62,7 @@ class Keeper(ABC):
         self.why = ""
         """Why all has ended, if it has."""
         self._worker: Worker | None = None
+        self._spare = Spare(self._work_later)
         self._left: list[Worker] = []
         self._ending = False
         self._most = int(os.environ.get("CUSE_SCULLV_DEATHS", DEATHS))  # for tests
@@ -112,6 +114,7 @@ class Keeper(ABC):
     def let_go(self) -> None:
         """The worker, and those that follow, leave the terminal alone."""
         self._in_background = True
+        self._renew_spare()
         worker = self._current
         worker.order("let_go")
         self._await(lambda: worker.done == "let_go" or worker is not self._worker, READY_S, "")
@@ -129,12 +132,25 @@ class Keeper(ABC):
         self._await(lambda: self._current.ready, READY_S, "no worker has begun")
 
     def _fork(self) -> None:
-        self._worker = Worker(self._work)
+        self._worker = self._spare.take() or Worker(self._work)
+        self._worker.serve()
+
+    def _work_later(self, ends: Ends) -> NoReturn:
+        if self._worker is not None:
+            self._worker.leave()
+        self._work(ends)
+
+    def _renew_spare(self) -> None:
+        """It is a copy of us: what we hold has changed, or there is none."""
+        if self.recover and not self._ending and self._current.ready:
+            self._spare.make()
 
     def ended(self) -> bool:
         """Sees to what has happened. Whether all has ended by itself; then `why` says why. After
         every signal of supervise.WAITED."""
         self._reap_asides()
+        if not self._ending:
+            self._spare.look()
         self._left = [worker for worker in self._left if not worker.forgotten()]
         worker = self._worker
         if worker is None:
@@ -147,7 +163,9 @@ class Keeper(ABC):
         return bool(self.why)
 
     def _heed(self, worker: Worker, message: dict[str, Any]) -> None:
-        worker.ready = worker.ready or "ready" in message
+        if "ready" in message:
+            worker.ready = True
+            self._renew_spare()
         worker.failed = message.get("failed", worker.failed)
         worker.done = message.get("done", worker.done)
         if "hung_up" in message and worker.ready and not self._ending:
@@ -167,8 +185,8 @@ class Keeper(ABC):
         if self._is_too_much(worker):
             self.why = f"{self._most} workers died within {DEATHS_S:g} s, the last: {how}"
             return
-        logger.error("the worker died, and another takes its place: %s", how)
         self._fork()
+        logger.error("the worker died, and another takes its place: %s", how)
 
     def _is_too_much(self, worker: Worker) -> bool:
         """Counts its death; waits a while if workers die as soon as they are there."""
@@ -178,7 +196,7 @@ class Keeper(ABC):
             self._deaths.popleft()
         if len(self._deaths) >= self._most:
             return True
-        self._quick = self._quick + 1 if now - worker.born < _QUICK_S else 0
+        self._quick = self._quick + 1 if now - worker.began < _QUICK_S else 0
         if self._quick > 1 and self._most == DEATHS:
             time.sleep(min(_WAIT_MOST_S, 0.02 * 2**self._quick))
         return False
@@ -253,6 +271,7 @@ class Keeper(ABC):
     def _end(self) -> None:
         """The worker ends, while it still answers what that asks for."""
         self._ending = True
+        self._spare.drop()
         self._before_end()
         worker = self._worker
         if worker is not None:

@@ -38,7 +38,7 @@ def work(
     words = ends.words
     status = CRASHED
     try:
-        name_process("scullv-worker")
+        name_process("scullv-spare")
         faulthandler.enable(words)
         lib.last_words(words)
         check(lib.canary_start(ends.canary))
@@ -57,13 +57,19 @@ def work(
 
 
 def obey(
-    ends: Ends, start: Callable[[ExitStack], None], orders: Mapping[str, Callable[[], None]]
+    ends: Ends,
+    prepare: Callable[[ExitStack], Callable[[], None]],
+    orders: Mapping[str, Callable[[], None]],
 ) -> None:
-    """Starts to serve, and does what the keeper says until it says "quit". What `start` puts on the
-    stack is undone then."""
+    """Prepares to serve; at the order "serve", which comes when no other worker is there any more,
+    calls what `prepare` has returned; and does what the keeper says until it says "quit". What
+    `prepare` puts on the stack is undone then."""
     with ExitStack() as stack:
         try:
-            start(stack)
+            start = prepare(stack)
+            hear(ends.orders)
+            name_process("scullv-worker")
+            start()
         except OSError as error:
             send(ends.orders, failed=str(error.strerror or error))
             stack.close()

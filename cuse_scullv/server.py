@@ -221,6 +221,7 @@ class Server(Keeper):
 
     def _become(self) -> NoReturn:
         self._ending = True
+        self._spare.drop()
         if self._worker is not None:
             self._worker.close()
         for pid in list(self._asides):
@@ -258,6 +259,7 @@ class Server(Keeper):
     def _hand_over(self) -> None:
         files = [device.store.file for device in self.devices]
         self.held.numbers = hand_over(self.held.fuse, files)
+        self._renew_spare()
         if self._note >= 0:
             self._handed_on().write(self._note)
 

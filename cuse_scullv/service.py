@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,36 +64,45 @@ class Service:
         self._held = held
         self._ends = ends
         self._asking = threading.Lock()
+        self._channels: list[cuse.Channel] = []
         self._view: FileView | None = None
 
     def run(self) -> None:
         """Serves until it is told to quit."""
-        obey(self._ends, self._start, {"forget": self._forget})
+        obey(self._ends, self._prepare, {"forget": self._forget})
 
     def _forget(self) -> None:
         if self._view is not None:
             self._view.forget()
 
-    def _start(self, stack: ExitStack) -> None:
+    def _prepare(self, stack: ExitStack) -> Callable[[], None]:
         held = self._held
         if held.user is not None:
             held.devices[0].shared.is_admin = self._is_admin
+        for scull in held.devices:
+            stack.callback(scull.close)
+        for number, (device, fd) in enumerate(held.nodes):
+            channel = self._make_channel(number, device, fd)
+            stack.callback(channel.close)
+            self._channels.append(channel)
+        if held.mounted is not None:
+            self._view = self._make_view(held.mounted)
+            stack.callback(self._view.close)
+        return self._start
+
+    def _start(self) -> None:
+        """All that a worker before this one may still have changed is looked at here."""
+        held = self._held
         if held.recover:
             held.state.settle(len(held.nodes) + 1)
             held.devices[0].shared.recall()
             for number, scull in enumerate(held.devices):
                 lib.store_keep(scull.store.pointer, held.state.pointer, number)
-        for scull in held.devices:
-            stack.callback(scull.close)
-        channels = []
-        for number, (device, fd) in enumerate(held.nodes):
-            channels.append(self._make_channel(number, device, fd))
-            stack.callback(channels[-1].close)
-        if held.mounted is not None:
-            self._view = self._make_view(held.mounted)
-            stack.callback(self._view.close)
+        for channel in self._channels:
+            channel.start()
+        if self._view is not None:
             self._view.start()
-        for channel in channels:
+        for channel in self._channels:
             channel.wait_ready()
 
     def _make_channel(self, number: int, device: cuse.Device, fd: int) -> cuse.Channel:
@@ -103,14 +113,14 @@ class Service:
             on_end=lambda: tell(self._ends, hung_up="a device was ended by the kernel"),
             place=self._held.place(number),
         )
-        channel.start()
+        channel.prepare()
         return channel
 
     def _make_view(self, mounted: Mount) -> FileView:
         held = self._held
         for scull in held.devices:  # who asks at once is told what is so already
             scull.passthrough = is_passed(held.numbers)
-        return FileView(
+        view = FileView(
             held.devices,
             mounted.directory,
             held.workers,
@@ -127,6 +137,8 @@ class Service:
                 self._is_mapped,
             ),
         )
+        view.prepare()
+        return view
 
     # --- the keeper
 

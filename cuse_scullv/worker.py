@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import socket
 import time
@@ -19,7 +20,7 @@ from cuse_scullv.supervise import WAKE
 
 WORDS_MAX = 1 << 14
 """Bytes of last words that are passed on."""
-_MOMENT_S, _LOOKS = 0.001, 5
+_MOMENT_MS, _LOOKS = 2, 5
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Worker:
         """It has ended, but a thread of it has not."""
         self.done = ""
         """The last order that it has carried out."""
-        self.born = time.monotonic()
+        self.began = 0.0
+        """When it was told to serve, by time.monotonic()."""
         self.orders, orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.questions, questions = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._canary, canary = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -61,10 +63,23 @@ class Worker:
             self.questions.close()
             self._canary.close()
             work(Ends(orders, questions, canary.detach(), self._words))
+        self._pidfd = os.pidfd_open(self.pid)
         for end in (orders, questions, canary):
             end.close()
         for end in (self.orders, self.questions, self._canary):
             _signal_when_readable(end)
+
+    def serve(self) -> None:
+        """It may: no other worker is there any more."""
+        self.began = time.monotonic()
+        self.order("serve")
+
+    def leave(self) -> None:
+        """Closes all that leads to it."""
+        for end in (self.orders, self.questions, self._canary):
+            end.close()
+        os.close(self._words)
+        os.close(self._pidfd)
 
     def reap(self) -> bool:
         """Whether it has ended. It may not be gone then: a thread may be left that waits for an
@@ -75,12 +90,16 @@ class Worker:
                 self.status = os.waitstatus_to_exitcode(status)
             elif not self._is_dying():
                 return False
-            elif self._is_stuck():
+            elif not self._ends_now() and self._is_stuck():
                 self.status = -signal.SIGKILL
                 self.is_left = True
-            else:
-                time.sleep(_MOMENT_S)
         return True
+
+    def _ends_now(self) -> bool:
+        """Waits a moment for that."""
+        end = select.poll()
+        end.register(self._pidfd, select.POLLIN)
+        return bool(end.poll(_MOMENT_MS))
 
     def _is_dying(self) -> bool:
         try:
@@ -99,7 +118,8 @@ class Worker:
             states = list(self._thread_states())
             if not states or any(state not in "DZX" for state in states) or "D" not in states:
                 return False
-            time.sleep(_MOMENT_S)
+            if self._ends_now():
+                return False
         return True
 
     def _thread_states(self) -> Iterator[str]:
@@ -139,10 +159,7 @@ class Worker:
             os.kill(self.pid, signal.SIGKILL)
             _, status = os.waitpid(self.pid, 0)
             self.status = os.waitstatus_to_exitcode(status)
-        self.orders.close()
-        self.questions.close()
-        self._canary.close()
-        os.close(self._words)
+        self.leave()
 
 
 def _signal_when_readable(end: socket.socket) -> None:

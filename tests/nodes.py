@@ -214,6 +214,11 @@ class RealServer:
         just now."""
         return child_named(self.process.pid, "scullv-worker")
 
+    @property
+    def spare(self) -> int:
+        """The process that follows it. 0: there is none."""
+        return child_named(self.process.pid, "scullv-spare")
+
     def stop(self) -> int:
         """Ends it as a service manager would; its exit status."""
         self.process.terminate()

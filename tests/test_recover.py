@@ -14,7 +14,7 @@ import pytest
 
 import reaper
 from cuse_scullv import client
-from nodes import RealServer, until
+from nodes import RealServer, child_named, until
 from reaper import Reaper
 from torture import kill_workers, torture
 from views import FilesServer
@@ -189,12 +189,47 @@ def test_last_words_are_passed_on(files: FilesServer, how: signal.Signals) -> No
 @pytest.mark.mount
 def test_without_its_keeper_a_worker_ends(view: Path) -> None:
     server = FilesServer(view, "--recover", "--max-bytes", "64M")
-    worker = server.worker
+    until(lambda: server.spare)
+    processes = server.worker, server.spare
     server.process.kill()
     server.process.wait()
-    until(lambda: not Path(f"/proc/{worker}").exists())
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
     subprocess.run(["fusermount3", "-u", "-z", view], check=True)
     server.stop()
+
+
+@pytest.mark.mount
+def test_a_spare_worker_follows(files: FilesServer) -> None:
+    until(lambda: files.spare)
+    spare = files.spare
+    kill(files)
+    assert files.worker == spare
+    until(lambda: files.spare)
+
+
+@pytest.mark.mount
+def test_a_spare_worker_that_dies_is_replaced(files: FilesServer) -> None:
+    until(lambda: files.spare)
+    spare = files.spare
+    os.kill(spare, signal.SIGKILL)
+    until(lambda: "a spare worker died: killed by SIGKILL" in files.errors.decode())
+    until(lambda: files.spare not in (0, spare))
+    kill(files)  # the new one has not prepared anything yet
+    files.files[0].write_bytes(b"still here")
+    assert files.files[0].read_bytes() == b"still here"
+
+
+@pytest.mark.mount
+def test_who_follows_dies_at_once_as_well(files: FilesServer) -> None:
+    until(lambda: files.spare)
+    worker, spare = files.worker, files.spare
+    os.kill(files.process.pid, signal.SIGSTOP)  # the keeper sees both at once
+    os.kill(worker, signal.SIGKILL)
+    os.kill(spare, signal.SIGKILL)
+    os.kill(files.process.pid, signal.SIGCONT)
+    until(lambda: files.worker not in (0, worker, spare))
+    files.files[0].write_bytes(b"still here")
+    assert files.files[0].read_bytes() == b"still here"
 
 
 @pytest.mark.mount
@@ -267,17 +302,13 @@ def test_programs_that_follow_know_the_folder(tmp_path: Path) -> None:
     file = tmp_path / "view" / "scullv"
     file.write_bytes(b"kept")
     for _ in range(3):
-        workers = children(keeper)
+        worker = child_named(keeper, "scullv-worker")
         os.kill(keeper, signal.SIGUSR2)
-        until(lambda before=workers: len(children(keeper)) == 2 and children(keeper) != before)
+        until(lambda old=worker: child_named(keeper, "scullv-worker") not in (0, old))
         assert file.read_bytes() == b"kept"
     os.kill(keeper, signal.SIGTERM)
     until(lambda: not Path(f"/proc/{keeper}").exists())
     assert not file.exists()
-
-
-def children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 @pytest.mark.real

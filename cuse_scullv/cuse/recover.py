@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import NoReturn
@@ -69,11 +69,10 @@ class DeviceKeeper(Keeper):
         work(lambda: self._serve(ends), ends, None, drop=False)
 
     def _serve(self, ends: Ends) -> None:
-        obey(ends, lambda stack: self._open(stack, ends), {})
+        obey(ends, lambda stack: self._prepare(stack, ends), {})
 
-    def _open(self, stack: ExitStack, ends: Ends) -> None:
-        self._state.settle(len(self._devices))
-        channels = []
+    def _prepare(self, stack: ExitStack, ends: Ends) -> Callable[[], None]:
+        channels: list[Channel] = []
         for number, (device, fd) in enumerate(self._nodes.held):
             channel = Channel(
                 device,
@@ -84,9 +83,15 @@ class DeviceKeeper(Keeper):
                 ),
                 place=Place(self._state, number),
             )
-            channel.start()
+            channel.prepare()
             stack.callback(channel.close)
             channels.append(channel)
+        return lambda: self._open(stack, channels)
+
+    def _open(self, stack: ExitStack, channels: Sequence[Channel]) -> None:
+        self._state.settle(len(self._devices))
+        for channel in channels:
+            channel.start()
         for channel in channels:
             channel.wait_ready()
         if self._metrics is not None:
