@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from cuse_scullv.kernels import running
+from cuse_scullv.procfs import lines_of
 
 # Bit 21 of a capability set (linux/capability.h).
 CAP_SYS_ADMIN = 21
@@ -22,11 +23,11 @@ def has_sys_admin(pid: int, proc: Path = Path("/proc")) -> bool:
     if pid <= 0:
         return False
     try:
-        status = (proc / str(pid) / "status").read_text()
+        status = lines_of(proc / str(pid) / "status")
         same = (proc / str(pid) / "ns/user").readlink() == (proc / "self/ns/user").readlink()
     except OSError:
         return False
-    for line in status.splitlines():
+    for line in status:
         if line.startswith("CapEff:"):
             return same and bool(int(line.split()[1], 16) >> CAP_SYS_ADMIN & 1)
     return False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from cuse_scullv.procfs import lines_of
+
 SCAN_S = 1.0
 """How long to look for mappings in one process, seconds."""
 
@@ -45,7 +47,7 @@ class _Scan(threading.Thread):
 
     def _maps(self, maps: Path) -> bool:
         try:
-            lines = maps.read_text(errors="replace").splitlines()
+            lines = lines_of(maps)
         except OSError:
             return False  # it has ended, or is not ours to look into
         return any(line.split(None, 5)[3:5] == self._wanted for line in lines)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cuse_scullv.procfs import lines_of
+
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -24,7 +26,7 @@ def available(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
 
 
 def _mem_available(meminfo: Path) -> int:
-    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+    fields = dict(line.split(":", 1) for line in lines_of(meminfo) if ":" in line)
     return int(fields["MemAvailable"].split()[0]) * 1024
 
 
@@ -36,7 +38,7 @@ def _cgroup_rooms(membership: Path, root: Path) -> list[int | None]:
     the nearest ancestor that is counts, which is the container's own.
     """
     try:
-        lines = membership.read_text().splitlines()
+        lines = lines_of(membership)
     except OSError:
         return []
     rooms: list[int | None] = []
@@ -64,8 +66,8 @@ def _room(directory: Path, limit_file: str, usage_file: str, reclaimable: str) -
         if limit == "max":
             return None
         usage = int((directory / usage_file).read_text())
-        stat = (directory / "memory.stat").read_text()
+        stat = lines_of(directory / "memory.stat")
     except OSError:
         return None
-    fields = dict(line.split(" ", 1) for line in stat.splitlines())
+    fields = dict(line.split(" ", 1) for line in stat)
     return int(limit) - usage + int(fields.get(reclaimable, "0"))

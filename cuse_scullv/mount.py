@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cuse_scullv._native import lib
+from cuse_scullv.procfs import lines_of
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Mount:
 def mounts_on(directory: Path, table: Path = MOUNTS) -> list[Mount]:
     """What is mounted on exactly this directory, the topmost last."""
     found = []
-    for line in os.fsdecode(table.read_bytes()).splitlines():
+    for line in lines_of(table):
         fields = line.split(" ")
         mount = Mount(
             int(fields[0]), fields[2], _unescape(fields[4]), fields[fields.index("-") + 1]

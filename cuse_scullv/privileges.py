@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cuse_scullv._errors import check
 from cuse_scullv._native import lib
+from cuse_scullv.procfs import lines_of
 
 _PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT = 47
@@ -62,7 +63,7 @@ def user_named(name: str | None) -> User:
 def _check_can_become(name: str, uid: int) -> None:
     """Root of a user namespace may know no other user, or may not leave its groups
     (user_namespaces(7))."""
-    maps = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    maps = [line.split() for line in lines_of(Path("/proc/self/uid_map"))]
     is_known = any(int(first) <= uid < int(first) + int(count) for first, _, count in maps)
     if not is_known or Path("/proc/self/setgroups").read_text().strip() == "deny":
         raise NoUserError(f"nobody can become {name} in this user namespace: type --no-drop")

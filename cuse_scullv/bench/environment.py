@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cuse_scullv import __version__
 from cuse_scullv.bench.programs import libfuse_version
+from cuse_scullv.procfs import lines_of
 
 PACKAGES = ("cffi", "pyfuse3", "mfusepy")
 
@@ -45,7 +46,7 @@ def versions() -> dict[str, str]:
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The CPU by name, as its maker has it; user-mode-linux says whose it is on."""
-    for line in cpuinfo.read_text().splitlines():
+    for line in lines_of(cpuinfo):
         name, _, value = line.partition(":")
         if name.strip().lower() in ("model name", "host"):
             return value.strip()

@@ -14,6 +14,7 @@ from pathlib import Path
 from cuse_scullv.bench.errors import BenchError
 from cuse_scullv.bench.process import finish
 from cuse_scullv.bench.programs import Programs
+from cuse_scullv.procfs import lines_of
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 IN_GUEST = "tools/guest --smp -- cuse-scullv bench"
@@ -115,12 +116,12 @@ class Lab:
 def unmount(path: Path) -> None:
     """Ends a mount that a server left behind. Does nothing where there is none."""
     # Not os.path.ismount: a mount whose server is gone cannot be looked at.
-    if any(line.split()[4] == str(path) for line in open_mounts()):
+    if any(line.split(" ")[4] == str(path) for line in open_mounts()):
         finish(["umount", "-l", str(path)])
 
 
 def open_mounts() -> list[str]:
-    return Path("/proc/self/mountinfo").read_text().splitlines()
+    return lines_of(Path("/proc/self/mountinfo"))
 
 
 def trouble_with(device: str) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 from cuse_scullv.bench.errors import BenchError
 from cuse_scullv.bench.interrupt import held
+from cuse_scullv.procfs import lines_of
 
 # How long a server may take to be usable, and to end, in seconds: a guest in emulation on a busy
 # machine takes its time. One that ended is not waited for.
@@ -57,8 +58,8 @@ class Process:
         """Pss of proc(5), of all its processes: memory that is in RAM, what they share once."""
         total = 0
         for pid in self.pids():
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            line = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
+            rollup = lines_of(Path(f"/proc/{pid}/smaps_rollup"))
+            line = next(line for line in rollup if line.startswith("Pss:"))
             total += int(line.split()[1]) * 1024
         return total
 

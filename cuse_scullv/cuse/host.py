@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from cuse_scullv.procfs import lines_of
+
 from .errors import DeviceError
 
 DEV_CUSE = Path("/dev/cuse")
@@ -123,10 +125,10 @@ def _explain_module(code: int, root: Path) -> Availability:
 
 def _is_loaded(root: Path) -> bool:
     try:
-        misc = (root / "proc/misc").read_text()
+        misc = lines_of(root / "proc/misc")
     except OSError:
         return False
-    return any(line.split() == [_MINOR, "cuse"] for line in misc.splitlines())
+    return any(line.split() == [_MINOR, "cuse"] for line in misc)
 
 
 def _has_module(folder: Path) -> bool:

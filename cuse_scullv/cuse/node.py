@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cuse_scullv.procfs import lines_of
+
 from .errors import DeviceError
 
 if TYPE_CHECKING:
@@ -140,14 +142,14 @@ def taken(path: Path) -> DeviceError:
 def _is_devtmpfs(folder: Path) -> bool:
     """Whether the kernel makes nodes in `folder` by itself."""
     try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        lines = lines_of(Path("/proc/self/mountinfo"))
     except OSError:
         return False
     kind = ""
     for line in lines:  # of mounts on one another the last counts
         mount, _, rest = line.partition(" - ")
-        if mount.split()[4] == str(folder):
-            kind = rest.split()[0]
+        if mount.split(" ")[4] == str(folder):
+            kind = rest.split(" ")[0]
     return kind == "devtmpfs"
 
 

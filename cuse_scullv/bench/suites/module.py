@@ -18,6 +18,7 @@ from cuse_scullv.bench.rounds import Plan
 from cuse_scullv.bench.sample import FRESH, OVERWRITE, READ, Case
 from cuse_scullv.bench.target import DEVICES, Target, our_nodes, tmpfs_files
 from cuse_scullv.bench.transfers import Transfers
+from cuse_scullv.procfs import lines_of
 
 VARIABLE = "CUSE_SCULLV_MODULE"
 NAME = "scullv"
@@ -69,7 +70,7 @@ def _do(*command: str) -> None:
 
 def _major() -> int | None:
     """The number that the kernel gave the module; None: it is not loaded."""
-    for line in Path("/proc/devices").read_text().splitlines():
+    for line in lines_of(Path("/proc/devices")):
         if line.split()[1:] == [NAME]:
             return int(line.split()[0])
     return None
