@@ -26,7 +26,7 @@ from pathlib import Path
 from cuse_scullv._native import lib
 from cuse_scullv.ioctl import FLAG_FILE, FLAG_MAP, FLAG_MEMFD
 from cuse_scullv.kernels import running
-from cuse_scullv.memory import default_limit
+from cuse_scullv.memory import cgroup_limit, default_limit
 from cuse_scullv.params import Geometry, parse_size
 from cuse_scullv.store import Budget, Store
 from cuse_scullv.takeover import Taken
@@ -92,6 +92,18 @@ class Backing:
         return Path(self.path)
 
 
+def _foreseen(max_bytes: int) -> int:
+    """As much of it as the server's cgroup lets: past that its clients would get no ENOSPC, but
+    the server SIGKILL."""
+    most = cgroup_limit()
+    if most is None or max_bytes <= most:
+        return max_bytes
+    logger.warning(
+        "--max-bytes %d is more than this memory cgroup has left: the limit is %d", max_bytes, most
+    )
+    return most
+
+
 class Ground:
     """What the devices of a server stand on: one limit, and a store for each."""
 
@@ -120,7 +132,7 @@ class Ground:
         self.limit = max_bytes or 0
         """Bytes; 0: there is none but the file system's."""
         if backing.kind in (ANON, MEMFD):
-            self.limit = default_limit() if max_bytes is None else max_bytes
+            self.limit = default_limit() if max_bytes is None else _foreseen(max_bytes)
         elif max_bytes is None:
             self._limited = False
         self.budget = Budget(self.limit or _UNLIMITED)

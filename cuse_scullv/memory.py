@@ -1,4 +1,4 @@
-"""How much memory the machine can still give, for the default of `serve --max-bytes`."""
+"""How much memory the machine can still give, for `serve --max-bytes`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,24 @@ CGROUP = Path("/sys/fs/cgroup")
 # A device that is allowed all free memory invites the OOM killer; half leaves room for its clients.
 DEFAULT_SHARE = 2
 
+# What a cgroup lets is not all for the devices: the server itself grows, and so do page tables.
+_OWN_BYTES = 24 << 20
+_OWN_SHARE = 32
+
 
 def default_limit(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
     """Bytes that a server may hold unless told otherwise: half of what is available now."""
     return max(available(proc, cgroup) // DEFAULT_SHARE, 1 << 20)
+
+
+def cgroup_limit(proc: Path = PROC, cgroup: Path = CGROUP) -> int | None:
+    """The most that devices can hold before the OOM killer of a memory cgroup comes, bytes. None:
+    no cgroup of this process has a limit."""
+    found = [room for room in _cgroup_rooms(proc / "self/cgroup", cgroup) if room is not None]
+    if not found:
+        return None
+    room = min(found) + _swap_free(proc / "meminfo")
+    return max(room - room // _OWN_SHARE - _OWN_BYTES, 1 << 20)
 
 
 def available(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
@@ -26,8 +40,17 @@ def available(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
 
 
 def _mem_available(meminfo: Path) -> int:
+    return _field(meminfo, "MemAvailable")
+
+
+def _swap_free(meminfo: Path) -> int:
+    return _field(meminfo, "SwapFree")
+
+
+def _field(meminfo: Path, name: str) -> int:
+    """Bytes; 0: there is no such line."""
     fields = dict(line.split(":", 1) for line in lines_of(meminfo) if ":" in line)
-    return int(fields["MemAvailable"].split()[0]) * 1024
+    return int(fields.get(name, "0").split()[0]) * 1024
 
 
 def _cgroup_rooms(membership: Path, root: Path) -> list[int | None]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cuse_scullv.memory import available, default_limit
+from cuse_scullv.memory import available, cgroup_limit, default_limit
 
 MIB = 1 << 20
 
@@ -70,3 +70,29 @@ def test_an_exhausted_cgroup_still_leaves_a_little(proc: Path, tmp_path: Path) -
 
 def test_this_machine_has_some() -> None:
     assert available() > MIB
+
+
+def test_what_devices_may_hold_leaves_room_for_who_serves(proc: Path, tmp_path: Path) -> None:
+    root = tmp_path / "cgroup"
+    v2(root / "a/b", str(352 * MIB), 32 * MIB)
+    assert cgroup_limit(proc, root) == (320 - 10 - 24) * MIB
+
+
+def test_swap_counts_where_a_cgroup_would_kill(proc: Path, tmp_path: Path) -> None:
+    root = tmp_path / "cgroup"
+    v2(root / "a/b", str(352 * MIB), 32 * MIB)
+    with (proc / "meminfo").open("a") as meminfo:
+        meminfo.write(f"SwapFree: {32 * 1024} kB\n")
+    assert cgroup_limit(proc, root) == (352 - 11 - 24) * MIB
+
+
+def test_a_cgroup_that_is_full_leaves_little(proc: Path, tmp_path: Path) -> None:
+    root = tmp_path / "cgroup"
+    v2(root / "a/b", str(32 * MIB), 32 * MIB)
+    assert cgroup_limit(proc, root) == MIB
+
+
+def test_without_a_limit_there_is_none_to_foresee(proc: Path, tmp_path: Path) -> None:
+    root = tmp_path / "cgroup"
+    v2(root / "a/b", "max", 32 * MIB)
+    assert cgroup_limit(proc, root) is None
