@@ -31,6 +31,11 @@ void numbers_give_back(struct numbers *numbers, uint32_t number)
     numbers->free[numbers->count++] = number;
 }
 
+uint32_t numbers_left(const struct numbers *numbers)
+{
+    return numbers->most - *numbers->used + numbers->count;
+}
+
 void numbers_end(struct numbers *numbers)
 {
     free(numbers->free);

@@ -15,6 +15,7 @@ struct numbers {
 
 bool numbers_take(struct numbers *numbers, uint32_t *number); /* false: there is none left */
 void numbers_give_back(struct numbers *numbers, uint32_t number);
+uint32_t numbers_left(const struct numbers *numbers); /* that can be taken, at least */
 void numbers_end(struct numbers *numbers);
 
 #endif

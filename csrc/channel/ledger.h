@@ -17,6 +17,7 @@ struct handle;
 #define LEDGER_MESSAGE ((size_t)4096 - 80)              /* where in a room a message begins */
 #define LEDGER_ROOMS 496u                              /* of threads that read, at most */
 #define LEDGER_CALLS 4096u                             /* calls that wait or run, at most */
+#define LEDGER_RESERVED 64u                            /* of those, for RELEASE alone */
 #define LEDGER_CALL ((size_t)1192)                     /* bytes of the message of one */
 #define LEDGER_GREETING ((size_t)256)                  /* bytes of INIT, at most */
 

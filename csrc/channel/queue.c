@@ -11,12 +11,6 @@
 #include "channel/queue.h"
 
 #include <errno.h>
-#include <stdlib.h>
-
-struct waiting {
-    struct waiting *next;
-    struct call *call;
-};
 
 void queue_init(struct queue *queue, unsigned callers)
 {
@@ -63,30 +57,23 @@ bool queue_is_past(const struct timespec *deadline)
 
 bool queue_add(struct queue *queue, struct call *call)
 {
-    struct waiting *waiting = malloc(sizeof(*waiting));
-
-    if (!waiting || !call_keep_data(call)) {
-        free(waiting);
+    if (!call_keep_data(call))
         return false;
-    }
-    *waiting = (struct waiting){.call = call};
-    *queue->last = waiting;
-    queue->last = &waiting->next;
+    *queue->last = call;
+    queue->last = call_next(call);
     return true;
 }
 
 struct call *queue_take(struct queue *queue)
 {
-    struct waiting *waiting = queue->first;
-    struct call *call;
+    struct call *call = queue->first;
 
-    if (!waiting)
+    if (!call)
         return NULL;
-    queue->first = waiting->next;
+    queue->first = *call_next(call);
+    *call_next(call) = NULL;
     if (!queue->first)
         queue->last = &queue->first;
-    call = waiting->call;
-    free(waiting);
     return call;
 }
 
@@ -133,7 +120,7 @@ unsigned queue_due(const struct queue *queue)
 
     if (queue->resuming)
         return 0;
-    for (const struct waiting *at = queue->first; at && queue->running + due < turns; at = at->next)
+    for (struct call *at = queue->first; at && queue->running + due < turns; at = *call_next(at))
         due++;
     return due;
 }

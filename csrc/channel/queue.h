@@ -15,7 +15,7 @@
 struct queue {
     pthread_mutex_t lock;   /* a leaf: never held in an upcall or a system call; guards all below */
     pthread_cond_t changed; /* calls, turns, and what else is under the lock; by CLOCK_MONOTONIC */
-    struct waiting *first, **last;
+    struct call *first, **last;
     unsigned callers;  /* turns there are */
     unsigned lent;     /* and how many besides, as long as all of those are taken */
     unsigned running;  /* turns taken */
@@ -31,7 +31,8 @@ void queue_destroy(struct queue *queue);
 struct timespec queue_deadline(uint32_t milliseconds); /* for `changed` */
 bool queue_is_past(const struct timespec *deadline);
 
-/* All that follow with the lock held. A call waits: false: no memory. */
+/* All that follow with the lock held. A call waits: false: no memory for its
+ * data. */
 bool queue_add(struct queue *queue, struct call *call);
 /* The call that has waited longest, whoever has turns; NULL: none. */
 struct call *queue_take(struct queue *queue);

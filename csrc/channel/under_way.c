@@ -81,11 +81,14 @@ static bool is_call(const struct ledger *ledger, const struct journal *journal)
     return (const void *)journal >= first && (const void *)journal < end;
 }
 
-static struct slot *take_slot(struct ledger *ledger)
+/* Some are for messages that end an open file, which the kernel does not send again. */
+static struct slot *take_slot(struct ledger *ledger, uint32_t opcode)
 {
     LOCKED(&ledger->lock);
     uint32_t number;
 
+    if (opcode != FUSE_RELEASE && numbers_left(&ledger->calls) <= LEDGER_RESERVED)
+        return NULL;
     return numbers_take(&ledger->calls, &number) ? &ledger->book->call[number] : NULL;
 }
 
@@ -116,7 +119,7 @@ int ledger_keep_call(struct ledger *ledger, const void *message, size_t length,
     }
     if (length > (ledger->saved ? SAVED_MESSAGE : sizeof(slot->message)))
         return -EMSGSIZE;
-    slot = take_slot(ledger);
+    slot = take_slot(ledger, ((const struct fuse_in_header *)message)->opcode);
     if (!slot)
         return -ENOBUFS;
     if (journal)

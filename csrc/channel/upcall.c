@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/killpoint.h"
@@ -17,6 +18,7 @@
 
 struct pending {
     struct call call; /* first: what Python sees is the pending itself */
+    struct call *next; /* in the queue */
     fuse_req_t req;   /* NULL: nobody waits for an answer */
     struct upcalls *upcalls; /* counts the call; NULL with req */
     uint64_t begun_ns;
@@ -63,10 +65,24 @@ static uint64_t open_number(uint64_t fh)
     return fh & 1 ? fh >> 1 : fh;
 }
 
+/* The kernel says once that an open file has ended, and does not look at the answer: so that has to be
+ * carried out, when there is memory again. */
+static struct pending *pending_new(enum call_kind kind)
+{
+    const struct timespec while_short = {.tv_nsec = 10000000};
+    struct pending *pending = calloc(1, sizeof(*pending));
+
+    while (!pending && kind == CALL_RELEASE) {
+        nanosleep(&while_short, NULL);
+        pending = calloc(1, sizeof(*pending));
+    }
+    return pending;
+}
+
 struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_file_info *fi,
                       const void *data, size_t size)
 {
-    struct pending *pending = calloc(1, sizeof(*pending));
+    struct pending *pending = pending_new(kind);
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
     if (!pending) {
@@ -117,6 +133,11 @@ void call_drop(struct call *call)
     if (pending->req)
         fuse_reply_none(pending->req);
     pending_free(pending);
+}
+
+struct call **call_next(struct call *call)
+{
+    return &pending_of(call)->next;
 }
 
 bool call_keep_data(struct call *call)

@@ -28,6 +28,8 @@ struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_fil
 void call_expect_interrupt(struct call *call);
 /* The upcall; an answer may free the call before it returns. */
 void call_run(const struct upcalls *upcalls, struct call *call);
+/* For queue.c: the call behind it. */
+struct call **call_next(struct call *call);
 /* For queue.c, when the call has to wait: `data` is copied. False: no memory. */
 bool call_keep_data(struct call *call);
 /* The call is run by what this journal says, whose slot (ledger.h) ends with the call. NULL: none. */

@@ -50,10 +50,15 @@ static inline void played_open(struct played *played, struct call *call)
         return;
     }
     handle = handle_new(played_store(played, call), false);
-    number = call_take_handle(call, handle);
+    number = handle ? call_take_handle(call, handle) : 0;
+    if (!number) {
+        handle_free(handle);
+        call_reply_error(call, ENOMEM);
+        return;
+    }
     while (i < PLAYED_FILES && played->file[i].number)
         i++;
-    assert_true(i < PLAYED_FILES && number);
+    assert_true(i < PLAYED_FILES);
     played->file[i].number = number;
     played->file[i].handle = handle;
     if (call_reply_open(call, number) == 0)
@@ -89,16 +94,17 @@ static inline void played_leave(struct played *played, struct call *call)
 static inline void played_ioctl(struct played *played, struct call *call)
 {
     struct store *store = played_store(played, call);
+    int error = 0;
 
     switch (call->cmd) {
     case CMD_SEEK:
         handle_seek(*played_file(played, call->open), (int64_t)call->arg, SEEK_SET);
         break;
     case CMD_TRIM:
-        store_trim(store, PLAYED_QUANTUM, 10);
+        error = -store_trim(store, PLAYED_QUANTUM, 10);
         break;
     case CMD_PUNCH:
-        store_punch(store, call->arg, PLAYED_QUANTUM);
+        error = -store_punch(store, call->arg, PLAYED_QUANTUM);
         break;
     case CMD_WAIT:
         call_pause();
@@ -109,10 +115,12 @@ static inline void played_ioctl(struct played *played, struct call *call)
         played_leave(played, call);
         return;
     default:
-        call_reply_error(call, ENOTTY);
-        return;
+        error = ENOTTY;
     }
-    call_reply_ioctl(call, 0, NULL, 0);
+    if (error)
+        call_reply_error(call, error);
+    else
+        call_reply_ioctl(call, 0, NULL, 0);
 }
 
 static inline void played_poll(struct call *call)

@@ -26,7 +26,7 @@ static void test_a_ledger_that_saves_keeps_longer_calls_and_fewer(void **state)
     message->unique = UNIQUE;
     assert_int_equal(ledger_keep_call(f.ledger, message, SAVED_MESSAGE + 1, &kept), -EMSGSIZE);
     assert_int_equal(ledger_keep_call(f.ledger, message, SAVED_MESSAGE, &kept), 0);
-    for (unsigned i = 1; i < SAVED_CALLS; i++)
+    for (unsigned i = 1; i < SAVED_CALLS - LEDGER_RESERVED; i++)
         keep(&f, FUSE_IOCTL, UNIQUE + 2 * i);
     restart(&f);
     assert_true(ledger_saves(f.ledger)); /* though it was not asked for again */

@@ -134,10 +134,11 @@ static void test_there_are_so_many_slots_and_no_more(void **state)
 {
     struct fixture f = make();
     const struct fuse_in_header message = header_of(FUSE_IOCTL, 2);
+    const struct fuse_in_header end = header_of(FUSE_RELEASE, 4);
     struct journal *some = NULL, *kept;
 
     (void)state;
-    for (unsigned i = 0; i < LEDGER_CALLS; i++) {
+    for (unsigned i = 0; i < LEDGER_CALLS - LEDGER_RESERVED; i++) {
         kept = keep(&f, FUSE_IOCTL, 2 * i + 2);
         if (i == 1000)
             some = kept;
@@ -148,6 +149,9 @@ static void test_there_are_so_many_slots_and_no_more(void **state)
     assert_ptr_equal(keep(&f, FUSE_IOCTL, 4), some);
     restart(&f);
     assert_int_equal(ledger_keep_call(f.ledger, &message, sizeof(message), &kept), -ENOBUFS);
+    for (unsigned i = 0; i < LEDGER_RESERVED; i++) /* what nobody would ask for again */
+        keep(&f, FUSE_RELEASE, 2 * (LEDGER_CALLS + i));
+    assert_int_equal(ledger_keep_call(f.ledger, &end, sizeof(end), &kept), -ENOBUFS);
     unmake(&f);
 }
 
