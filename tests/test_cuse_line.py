@@ -114,10 +114,17 @@ class LineModel(RuleBasedStateMachine):
         self.line.add(units)
         self.clocks()
 
+    @rule(n=st.integers(1, 3))
+    def withdraw(self, n: int) -> None:
+        """Reserved ones too: who comes for his finds none."""
+        units = [self.free.pop() for _ in range(min(n, len(self.free)))]
+        assert self.line.withdraw(n) == units
+        self.taken += units
+
     @rule(file=st.integers(0, FILES - 1))
     def try_take(self, file: int) -> None:
         self.idle.discard(file)
-        may = file in self.reserved or self.has_free()
+        may = bool(self.free) and (file in self.reserved or self.has_free())
         self.reserved.pop(file, None)
         unit = self.line.try_take(self.files[file])
         assert bool(unit) is may

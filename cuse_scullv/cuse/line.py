@@ -100,6 +100,12 @@ class Line(Generic[T]):
             wakes = self._deal()
         _call(wakes)
 
+    def withdraw(self, n: int) -> list[T]:
+        """Up to `n` of those that no handler was handed, the last ones first. Whoever was told by
+        poll(2) that there is one may find none."""
+        with self._lock:
+            return [self._units.pop() for _ in range(min(n, len(self._units)))]
+
     def replace(self, units: Iterable[T]) -> None:
         """In place of those that nobody has taken yet."""
         with self._lock:

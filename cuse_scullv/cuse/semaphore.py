@@ -53,6 +53,11 @@ class Semaphore:
         """Gives `n` tokens back, or adds some; who is next is woken. ValueError below 0."""
         self._line.add(_tokens(n))
 
+    def withdraw(self, n: int = 1) -> int:
+        """Takes up to `n` tokens away that no method has got or is about to get; how many there
+        were. Never waits. ValueError below 0."""
+        return len(self._line.withdraw(len(_tokens(n))))
+
     def poll(self, file: File) -> bool:
         """For the device's poll(): whether acquire() would not wait. If not, the file waits in the
         line from here on, and is woken when it is its turn."""
