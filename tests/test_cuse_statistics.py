@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import errno
 import itertools
+import logging
 import os
 import select
 import socket
@@ -14,6 +15,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +276,36 @@ def test_openmetrics_have_what_the_statistics_have() -> None:
     assert len(buckets) == len(LATENCY_S)
     assert buckets == sorted(buckets)
     assert buckets[-1] == 4
+
+
+@pytest.mark.logs_errors
+def test_what_devices_count_themselves_is_shown(cuse_log: list[logging.LogRecord]) -> None:
+    def fail() -> dict[str, float]:
+        raise ZeroDivisionError
+
+    own = [
+        lambda: {"jobs_total": 17, "jobs": 2.5},
+        lambda: {"jobs_total": 4},
+        lambda: {"no name": 1, "jobs": 1},
+        fail,
+    ]
+    devices = [cuse.Device(f"{NAME}{n}", measures=each) for n, each in enumerate(own)]
+    with ExitStack() as stack:
+        channels = []
+        for device in devices:
+            kernel = stack.enter_context(testing.FakeKernel())
+            channels.append(stack.enter_context(cuse.Channel(device, fd=kernel.server_fd)))
+        with Metrics(0, channels) as metrics:
+            _, samples = scrape(metrics.port)
+    assert {name: value for name, value in samples.items() if name.startswith("jobs")} == {
+        f'jobs_total{{device="{NAME}0"}}': 17,
+        f'jobs{{device="{NAME}0"}}': 2.5,
+        f'jobs_total{{device="{NAME}1"}}': 4,
+    }
+    assert {record.getMessage() for record in cuse_log} == {
+        f"{NAME}2: measures() raised",
+        f"{NAME}3: measures() raised",
+    }
 
 
 def test_the_exposition_can_be_parsed_by_the_clients_own_parser() -> None:

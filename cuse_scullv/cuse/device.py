@@ -6,7 +6,7 @@ import errno
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from .body import check_body
@@ -198,6 +198,13 @@ class Device:
         once for each started() that was done, on the thread that closes the channel or, `async
         def`, on the loop (5 s). What it raises is logged. A worker that is killed calls nothing."""
 
+    def measures(self) -> Mapping[str, float]:
+        """What the device itself counts, by name, for `serve(metrics=)`: `jobs_total` is a counter,
+        as all whose name ends so, and `jobs` a gauge; Prometheus has them with the label `device`.
+        Not async; called for each scrape, on a thread of its own beside other methods. What it
+        raises is logged, as are names that are none there; then its values are missing."""
+        return {}
+
     def notify(self) -> None:
         """Wakes who polls any open file of the device: they ask poll() again. Any thread."""
         session = self._session
@@ -206,7 +213,7 @@ class Device:
 
 
 KEEPING = ("save", "restore")
-HOOKS = ("client_gone", "started", "stopped")
+HOOKS = ("client_gone", "started", "stopped", "measures")
 METHODS = ("open", "release", "read", "readinto", "write", "ioctl", "poll")
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,11 +21,46 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from .channel import Channel
+    from .device import Device
+
+logger = logging.getLogger("cuse_scullv.cuse")
 
 HOST = "127.0.0.1"
 
 Sample = tuple[str, Callable[[], Statistics], Callable[[int], str]]
 """A device's name, its statistics, and the name of the method for a command."""
+
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+class Measures:
+    """A collector of what devices count themselves: Device.measures()."""
+
+    def __init__(self, devices: Iterable[Device]) -> None:
+        self._devices = list(devices)
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        for device in self._devices:
+            for name, value in self._of(device).items():
+                if name not in families:
+                    kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+                    families[name] = kind(name, f"{name} of the device", labels=["device"])
+                families[name].add_metric([device.name], value)
+        yield from families.values()
+
+    def _of(self, device: Device) -> dict[str, float]:
+        try:
+            measures = {name: float(value) for name, value in device.measures().items()}
+            bad = [name for name in measures if not _NAME.fullmatch(name)]
+            if bad:
+                raise ValueError(f"{bad[0]!r} is no name: take letters, digits and _")
+        except Exception:
+            logger.exception("%s: measures() raised", device.name)
+            return {}
+        return measures
 
 
 class Collector:
@@ -111,9 +148,11 @@ class Metrics:
 
     def __init__(self, address: str | int, channels: Iterable[Channel]) -> None:
         self._host, self._port = parse_address(address)
+        channels = list(channels)
         self._samples = [
             (channel.device.name, channel.statistics, _namer(channel)) for channel in channels
         ]
+        self._devices = [channel.device for channel in channels]
         self._server: Any = None
         self._thread: Any = None
 
@@ -128,6 +167,7 @@ class Metrics:
 
         registry = CollectorRegistry()
         registry.register(Collector(self._samples))
+        registry.register(Measures(self._devices))
         try:
             self._server, self._thread = start_http_server(self._port, self._host, registry)
         except OSError as error:
