@@ -11,11 +11,14 @@ import select
 import struct
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cuse_scullv import cuse
 from cuse_scullv.cuse.nodes import Nodes
 from cuse_scullv.cuse.recover import DeviceKeeper
+from cuse_scullv.jobserver.device import Jobserver
 from cuse_scullv.supervise import Supervisor
 
 EXCHANGE = cuse.IOWR("k", 1, 8)
@@ -258,7 +261,8 @@ class LoopTokens(Tokens):
         return self.tokens.value
 
 
-KINDS: dict[str, type[cuse.Device]] = {
+KINDS: dict[str, Callable[[str], cuse.Device]] = {
+    "jobserver": partial(Jobserver, tokens=3),
     "tokens": ThreadTokens,
     "loop tokens": LoopTokens,
     "def": Threads,

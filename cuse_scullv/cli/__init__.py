@@ -24,6 +24,7 @@ COMMANDS = (
     "serve",
     "check-config",
     "stop",
+    "jobserver",
     "get",
     "set",
     "reset",

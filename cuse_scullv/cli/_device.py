@@ -9,30 +9,53 @@ from contextlib import contextmanager
 import click
 
 from cuse_scullv import client
+from cuse_scullv.jobserver.control import Control
 
 
 @contextmanager
 def opened(path: str, *, change: bool = False) -> Iterator[client.Scullv]:
-    """The device at `path`, for reading, or to `change` something. Never trims it.
+    """The scullv device at `path`, for reading, or to `change` something. Never trims it.
 
     An error gets the advice that goes with it: what it takes to open or change a device.
     """
     mode = "r+" if change else "r"
+    with _advised(path, change, "serve"), client.open(path, mode) as device:
+        yield device
+
+
+@contextmanager
+def opened_jobserver(path: str, *, change: bool = False) -> Iterator[Control]:
+    """The jobserver at `path`. Errors as of `opened`."""
+    with _advised(path, change, "jobserver"), Control(path) as jobserver:
+        yield jobserver
+
+
+def is_jobserver(path: str) -> bool:
+    """Whether there is one at `path`; what cannot be opened is none."""
     try:
-        with client.open(path, mode) as device:
-            yield device
+        with Control(path) as jobserver:
+            jobserver.state()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _advised(path: str, change: bool, maker: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         if error.filename != path:
             raise
         raise click.ClickException(
-            f"{path}: no such device: type 'cuse-scullv serve' to make one"
+            f"{path}: no such device: type 'cuse-scullv {maker}' to make one"
         ) from None
     except IsADirectoryError:
         raise click.ClickException(f"{path} is a directory: type the path of a device") from None
     except PermissionError as error:
         if error.errno == errno.EPERM:
             raise click.ClickException(
-                f"{path}: this takes CAP_SYS_ADMIN: type the command after 'sudo'"
+                f"{path}: only root, or who has CAP_SYS_ADMIN, may: type the command after 'sudo'"
             ) from None
         verb = "change" if change else "read"
         raise click.ClickException(

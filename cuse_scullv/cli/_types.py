@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import math
 import pwd
 import re
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ from cuse_scullv.cuse.workers import parse_placement
 from cuse_scullv.params import parse_size
 
 if TYPE_CHECKING:
+    FloatType = click.ParamType[float]
     IntType = click.ParamType[int]
     TextType = click.ParamType[str]
 else:  # click before 8.3 has no subscript here
-    IntType = TextType = click.ParamType
+    FloatType = IntType = TextType = click.ParamType
 
 
 def human_bytes(count: int) -> str:
@@ -28,6 +30,11 @@ def human_bytes(count: int) -> str:
         if count >= 1 << power:
             return f"{count / (1 << power):.4g} {unit}"
     raise AssertionError(count)
+
+
+def columns(rows: list[tuple[str, str]]) -> str:
+    """Names and values for a person, one a line."""
+    return "\n".join(f"{name + ':':<13}{value}" for name, value in rows)
 
 
 class Size(IntType):
@@ -50,6 +57,23 @@ class Size(IntType):
         if size >= 1 << 63:
             self.fail(f"{value} is too large: type less than 2^63 bytes", param, ctx)
         return size
+
+
+class Load(FloatType):
+    """A load average, 0 for none."""
+
+    name = "load"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            load = float(value)
+        except ValueError:
+            load = math.nan
+        if not (math.isfinite(load) and load >= 0):
+            self.fail(f"'{value}' is no load average: type a number as 8 or 1.5", param, ctx)
+        return load
 
 
 class Mode(IntType):

@@ -7,8 +7,9 @@ import json
 
 import click
 
-from cuse_scullv.cli._device import opened
-from cuse_scullv.cli._types import human_bytes
+from cuse_scullv.cli._device import is_jobserver, opened, opened_jobserver
+from cuse_scullv.cli._jobserver_info import fields_of, jobserver_table
+from cuse_scullv.cli._types import columns, human_bytes
 from cuse_scullv.ioctl import FLAG_LDD3, FLAG_PASSTHROUGH, Information
 
 
@@ -20,9 +21,14 @@ from cuse_scullv.ioctl import FLAG_LDD3, FLAG_PASSTHROUGH, Information
 )
 @click.pass_context
 def command(context: click.Context, device: str, as_json: bool, scullvmem: bool) -> None:
-    """Print size, memory and parameters of DEVICE."""
+    """Print size, memory and parameters of DEVICE; of a jobserver its tokens, and who has them."""
     if as_json and scullvmem:
         raise click.UsageError("--json and --scullvmem exclude each other: type one", context)
+    if not scullvmem and is_jobserver(device):
+        with opened_jobserver(device) as jobserver:
+            fields = fields_of(jobserver)
+        click.echo(json.dumps(fields, indent=2) if as_json else jobserver_table(fields))
+        return
     with opened(device) as file:
         if scullvmem:
             click.echo(file.text(), nl=False)
@@ -62,4 +68,4 @@ def table(info: Information) -> str:
     if (info.quantum, info.qset) != (info.pending_quantum, info.pending_qset):
         pending = f"quantum {info.pending_quantum} bytes, qset {info.pending_qset}"
         rows.append(("next trim", pending))
-    return "\n".join(f"{name + ':':<13}{value}" for name, value in rows)
+    return columns(rows)

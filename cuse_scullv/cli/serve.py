@@ -17,6 +17,7 @@ from cuse_scullv import cuse
 from cuse_scullv.background import Background, detach, let_go
 from cuse_scullv.backing import ANON, MEMFD, Backing
 from cuse_scullv.cli._config import config_option
+from cuse_scullv.cli._logging import start_logging
 from cuse_scullv.cli._serve_options import OPTIONS, Asked
 from cuse_scullv.daemon import ServeError, Settings, summary
 from cuse_scullv.keeper import KeeperError
@@ -43,12 +44,6 @@ def build_params(asked: Asked, context: click.Context) -> Params:
         )
     except ValueError as error:
         raise click.UsageError(str(error), context) from None
-
-
-def start_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), format="cuse-scullv: %(levelname)s: %(message)s", stream=sys.stderr
-    )
 
 
 def check(asked: Asked, context: click.Context) -> None:
