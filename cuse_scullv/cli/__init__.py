@@ -25,6 +25,7 @@ COMMANDS = (
     "check-config",
     "stop",
     "jobserver",
+    "build",
     "get",
     "set",
     "reset",
