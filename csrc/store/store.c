@@ -2,8 +2,7 @@
  *
  * Locks. `lock` guards index, arena, geometry and size. It is held to look up and to pin, never to
  * copy, to wait, or to give memory back (but for what does not fit a batch, and a few megabytes of
- * other stores' where the limit is passed). Order: handle's lock, a linear store's stripes, store's
- * lock, warm.c's, arena's. */
+ * other stores' where the limit is passed). Order: CONTRIBUTING. */
 #include "store/store.h"
 
 #include <errno.h>
