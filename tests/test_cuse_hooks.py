@@ -13,6 +13,7 @@ import pytest
 
 from cuse_scullv import cuse
 from cuse_scullv.cuse import hooks, testing
+from cuse_scullv.cuse.native import NativeChannel
 from cuse_scullv.cuse.testing import FakeKernel
 
 
@@ -123,20 +124,20 @@ def test_a_started_that_hangs_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> N
     kernel.close()
 
 
-def test_a_start_that_fails_later_is_stopped() -> None:
+def test_a_start_that_fails_later_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
+
+    def fail(channel: NativeChannel) -> None:
+        raise OSError(errno.EAGAIN, "no more threads")
+
+    monkeypatch.setattr(NativeChannel, "begin", fail)
     device = cuse.Device(
         "late", started=lambda: said.append("started"), stopped=lambda: said.append("stopped")
     )
-    channel = cuse.Channel(device, fd=FakeKernel().server_fd, workers=_Broken())
-    with pytest.raises(ZeroDivisionError):
+    channel = cuse.Channel(device, fd=FakeKernel().server_fd)
+    with pytest.raises(cuse.DeviceError, match="no session for 'late': no more threads"):
         channel.start()
     assert said == ["started", "stopped"]
-
-
-class _Broken(cuse.Workers):
-    def options(self) -> Any:
-        raise ZeroDivisionError
 
 
 @pytest.mark.logs_errors

@@ -43,6 +43,7 @@ static void find_free(struct ledger *ledger)
 {
     struct book *book = ledger->book;
 
+    ledger->files.count = ledger->calls.count = 0; /* what was given back before is found again */
     for (uint32_t i = book->files; i-- > 0;)
         if (!(book->file[i].generation & 1))
             numbers_give_back(&ledger->files, i);

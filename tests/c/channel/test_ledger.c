@@ -138,6 +138,23 @@ static void test_entries_that_were_used_are_given_before_new_ones(void **state)
     unmake(&f);
 }
 
+/* Who takes files over may end some of them before the channel begins. */
+static void test_what_ends_before_the_beginning_is_given_once(void **state)
+{
+    struct fixture f = make();
+    const uint64_t first = open_one(&f);
+
+    (void)state;
+    open_one(&f);
+    ledger_free(f.ledger);
+    f.ledger = ledger_new(f.fd, PLACE, false);
+    ledger_disown(f.ledger, first);
+    ledger_begin(f.ledger);
+    assert_int_equal(entry_of(open_one(&f)), entry_of(first));
+    assert_int_equal(entry_of(open_one(&f)), 2);
+    unmake(&f);
+}
+
 /* --- open files that outlive ------------------------------------------------------------------ */
 
 static void test_open_files_are_found_with_how_they_were_opened(void **state)
@@ -539,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_a_handle_that_is_disowned_is_the_callers_again),
         cmocka_unit_test(test_a_full_table_has_no_number_until_one_is_closed),
         cmocka_unit_test(test_entries_that_were_used_are_given_before_new_ones),
+        cmocka_unit_test(test_what_ends_before_the_beginning_is_given_once),
         cmocka_unit_test(test_open_files_are_found_with_how_they_were_opened),
         cmocka_unit_test(test_a_position_is_of_the_open_file_and_of_no_other),
         cmocka_unit_test(test_moves_of_a_position_are_numbered_beyond_deaths),
