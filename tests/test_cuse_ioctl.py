@@ -425,6 +425,44 @@ def nested(kernel: FakeKernel, text: bytes) -> tuple[int, int]:
     return kernel.memory.alloc(bytes(Iovec(base, len(text)))), base
 
 
+def test_a_request_of_a_family_of_commands() -> None:
+    request = IoctlRequest(IOWR("t", 3, 77), 0)
+    assert (request.size, request.unsized) == (77, IOWR("t", 3, 0))
+
+
+class Swap(cuse.Device):
+    """An array of Iovecs, whose texts change places with the next one's, all told at once."""
+
+    runs = 0
+
+    @cuse.ioctl(UPPER, raw=True)
+    def swap(self, file: cuse.File, request: IoctlRequest) -> IoctlReply:
+        self.runs += 1
+        areas = list(struct.iter_unpack("=QQ", request.fetch(request.arg, 64)))
+        texts = request.exchange(areas, reversed(areas))
+        return IoctlReply(0, b"".join(texts))
+
+
+@pytest.mark.parametrize("compat", [False, True], ids=["64-bit", "32-bit"])
+def test_areas_that_are_known_at_once_cost_one_round(cuse_device: Serve, compat: bool) -> None:
+    device = Swap(NAME, unrestricted=True)
+    kernel = cuse_device(device)
+    memory = kernel.memory
+    texts = [memory.alloc(text, compat=compat) for text in (b"abc", b"", b"", b"xyz")]
+    table = b"".join(
+        struct.pack("=QQ", text, size) for text, size in zip(texts, (3, 0, 0, 3), strict=True)
+    )
+    at = memory.alloc(table, compat=compat)
+    assert (at + 64 <= 1 << 32) == compat
+    assert kernel.open().ioctl(UPPER, at, compat=compat).result == 0
+    assert (memory.read(texts[0], 3), memory.read(texts[3], 3)) == (b"xyz", b"abc")
+    assert device.runs == 3  # the table, all texts, and through
+    if not compat:
+        with pytest.raises(OSError) as caught:  # no 32-bit program has memory there
+            kernel.open().ioctl(UPPER, at, compat=True)
+        assert caught.value.errno == errno.EIO
+
+
 def test_nested_pointers_are_followed(cuse_device: Serve) -> None:
     device = Gather()
     kernel = cuse_device(device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import inspect
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Type: TypeAlias = "type[ctypes._CData] | str | struct.Struct | int"
 """Of an argument: a ctypes type, a format of the struct module, or a number of raw bytes."""
+Area: TypeAlias = "tuple[int, int]"
+"""Of a client's memory: address and length, bytes."""
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _SIZE_LIMIT = 1 << 14  # _IOC_SIZEBITS
@@ -210,10 +212,21 @@ class IoctlRequest:
     """The client is a 32-bit program: its long and its pointers have 4 bytes."""
     unrestricted: bool = False
     """The device has asked to name the client's memory itself: `fetch` and `reserve` work."""
-    ins: list[tuple[int, int]] = field(default_factory=list, repr=False)
-    outs: list[tuple[int, int]] = field(default_factory=list, repr=False)
+    ins: list[Area] = field(default_factory=list, repr=False)
+    outs: list[Area] = field(default_factory=list, repr=False)
     _fetched: int = 0
     _reserved: int = 0
+
+    @property
+    def size(self) -> int:
+        """_IOC_SIZE: bytes of the argument, as far as the command's number says."""
+        return self.cmd >> 16 & _SIZE_LIMIT - 1
+
+    @property
+    def unsized(self) -> int:
+        """The command without its size, which tells those that are a family, one a length: of
+        SPI_IOC_MESSAGE(n) it is SPI_IOC_MESSAGE(0)."""
+        return self.cmd & ~(_SIZE_LIMIT - 1 << 16)
 
     def fetch(self, address: int, length: int) -> bytes:
         """`length` bytes of the client's memory. Unrestricted devices only (else RuntimeError).
@@ -223,34 +236,35 @@ class IoctlRequest:
         handler must do nothing that shows before its last fetch and reserve, and must ask in the
         same order each time. A bad address is EFAULT to the client, and the handler hears no more
         of it."""
-        return self._area(self.ins, address, length)
+        return self.exchange([(address, length)], [])[0]
 
     def reserve(self, address: int, length: int) -> None:
         """Makes room for `length` bytes of the reply at `address` of the client's memory.
 
         The reply's data fill the reserved areas in the order they were reserved. As fetch."""
-        self._need_unrestricted()
-        if length == 0:
-            return
-        self.outs.append((address, length))
-        self._reserved += length
-        if self._reserved > self.out_size:
-            raise Retry
+        self.exchange([], [(address, length)])
 
-    def _area(self, areas: list[tuple[int, int]], address: int, length: int) -> bytes:
-        self._need_unrestricted()
-        if length == 0:
-            return b""
-        areas.append((address, length))
-        start = self._fetched
-        self._fetched += length
-        if self._fetched > len(self.data):
-            raise Retry
-        return self.data[start : self._fetched]
-
-    def _need_unrestricted(self) -> None:
+    def exchange(self, ins: Iterable[Area], outs: Iterable[Area]) -> list[bytes]:
+        """As fetch of each of `ins`, whose bytes this returns, and reserve of each of `outs`, areas
+        of (address, length); but the kernel is told of all at once, so that many of them end the
+        handler no more often than one."""
         if not self.unrestricted:
             raise RuntimeError("fetch and reserve need Device(unrestricted=True)")
+        pieces = [self._piece(address, length) for address, length in ins]
+        for address, length in outs:
+            if length:
+                self.outs.append((address, length))
+                self._reserved += length
+        if self._fetched > len(self.data) or self._reserved > self.out_size:
+            raise Retry
+        return pieces
+
+    def _piece(self, address: int, length: int) -> bytes:
+        if length:
+            self.ins.append((address, length))
+        start = self._fetched
+        self._fetched += length
+        return self.data[start : self._fetched]
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ class FakeFile:
             size = _ioc_size(cmd)
             if _ioc_writes(cmd) and len(arg) < size:
                 raise ValueError(f"command {cmd:#x} passes {size} bytes, not {len(arg)}")
-            arg = memory.alloc(bytes(arg).ljust(size, b"\0"))
+            arg = memory.alloc(bytes(arg).ljust(size, b"\0"), compat=compat)
         flags = (wire.IOCTL_COMPAT | wire.IOCTL_32BIT) if compat else 0
         ins: list[tuple[int, int]] = []
         outs: list[tuple[int, int]] = []
@@ -225,7 +225,7 @@ class FakeFile:
             raise self.kernel._wrong(f"{len(body)} bytes do not name {n_in} + {n_out} areas")
         areas = list(wire.IOCTL_AREA.iter_unpack(body))
         if flags & wire.IOCTL_COMPAT and any(base + length > 1 << 32 for base, length in areas):
-            # The addresses of ClientMemory are 64 bits wide; a real 32-bit client has none such.
+            # A real 32-bit client has no such addresses: memory.alloc(…, compat=True).
             raise oserror(errno.EIO)
         return areas[:n_in], areas[n_in:]
 

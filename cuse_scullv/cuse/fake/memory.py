@@ -26,15 +26,16 @@ class ClientMemory:
     def __init__(self) -> None:
         self._areas: dict[int, bytearray] = {}
         self._lock = threading.Lock()
-        self._next = 0x7F00_0000_0000  # under _lock
+        self._next = {False: 0x7F00_0000_0000, True: 0x0800_0000}  # by `compat`, under _lock
 
-    def alloc(self, content: bytes | int) -> int:
-        """The address of a new area that holds `content`, or so many zero bytes."""
+    def alloc(self, content: bytes | int, *, compat: bool = False) -> int:
+        """The address of a new area that holds `content`, or so many zero bytes; below 4 GiB for
+        a 32-bit client (`compat`)."""
         area = bytearray(content)
         with self._lock:
-            address = self._next
+            address = self._next[compat]
             # A guard page between areas: running off the end of one is EFAULT, as in life.
-            self._next += (len(area) // self._PAGE + 2) * self._PAGE
+            self._next[compat] += (len(area) // self._PAGE + 2) * self._PAGE
             self._areas[address] = area
         return address
 
