@@ -1,4 +1,4 @@
-"""From C's 0/-errno to OSError, in one place."""
+"""From an errno, or C's 0/-errno, to OSError, in one place."""
 
 from __future__ import annotations
 
@@ -10,3 +10,8 @@ def check(result: int, what: str | None = None) -> int:
     if result < 0:
         raise OSError(-result, os.strerror(-result), what)
     return result
+
+
+def oserror(code: int) -> OSError:
+    """The OSError of an errno, with its text."""
+    return OSError(code, os.strerror(code))

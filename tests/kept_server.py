@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from cuse_scullv import cuse
+from cuse_scullv.classes import i2c
 from cuse_scullv.cuse.nodes import Nodes
 from cuse_scullv.cuse.recover import DeviceKeeper
 from cuse_scullv.jobserver.device import Jobserver
@@ -263,6 +264,22 @@ class LoopTokens(Tokens):
 
 KINDS: dict[str, Callable[[str], cuse.Device]] = {
     "jobserver": partial(Jobserver, tokens=3),
+class Echo(i2c.Adapter):
+    """Gives back its address."""
+
+    def transfer(self, address: int, messages: Any) -> Any:
+        return [bytes([address] * m.length) for m in messages if isinstance(m, i2c.Read)]
+
+
+class LoopEcho(i2c.Adapter):
+    """The same, on the loop."""
+
+    async def transfer(self, address: int, messages: Any) -> Any:
+        await asyncio.sleep(0)
+        return [bytes([address] * m.length) for m in messages if isinstance(m, i2c.Read)]
+
+
+KINDS: dict[str, type[cuse.Device]] = {
     "tokens": ThreadTokens,
     "loop tokens": LoopTokens,
     "def": Threads,
@@ -272,6 +289,8 @@ KINDS: dict[str, Callable[[str], cuse.Device]] = {
     "watching": Watching,
     "watching loop": WatchingLoop,
     "mixed watching": MixedWatching,
+    "i2c": Echo,
+    "i2c loop": LoopEcho,
 }
 
 

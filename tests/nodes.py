@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
+
 from cuse_scullv import client, cuse, ioctl
 from cuse_scullv.backing import Backing
 from cuse_scullv.cuse.testing import Bad, FakeKernel, IoctlResult
@@ -67,6 +69,14 @@ def info(file: OpenFile) -> ioctl.Information:
 def pointer(value: int) -> bytes:
     """An int that is passed by pointer."""
     return value.to_bytes(4, "little", signed=True)
+
+
+@contextlib.contextmanager
+def fails(code: int) -> Iterator[None]:
+    """Asserts that the block raises an OSError of that errno."""
+    with pytest.raises(OSError) as caught:
+        yield
+    assert caught.value.errno == code
 
 
 def number(result: IoctlResult) -> int:

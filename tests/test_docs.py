@@ -3,7 +3,8 @@
 A fence ```console guest is typed where the kernel has CUSE, ```console host wherever a file view
 can be mounted. Lines that begin with `# ` are typed, as root, `> ` goes on with such a line; what
 follows is what must appear: `...` stands for anything, alone on a line for any lines. The fences
-of one page and kind are one session, in an empty directory.
+of one page and kind are one session, in a directory that has only the programs of the page: a fence
+```python that begins with `# NAME.py` is one.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```console(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRAM = re.compile(r"^```python\n(# (?P<name>\w+\.py)\n.*?)^```$", re.MULTILINE | re.DOTALL)
 MARKER = "--end of command--"
 # For one command, on a machine that may be very slow.
 COMMAND_S = 100.0
@@ -100,6 +102,8 @@ def fences(page: Path, kind: str) -> list[str]:
 
 
 def paste_all(page: Path, kind: str, directory: Path) -> None:
+    for program in PROGRAM.finditer(page.read_text(encoding="utf-8")):
+        (directory / program["name"]).write_text(program[1])
     session = [command for body in fences(page, kind) for command in commands(body)]
     appeared = paste(session, directory)
     for command, text in zip(session, appeared, strict=False):

@@ -44,28 +44,29 @@ def load(name: str) -> Any:
 
 
 @contextlib.contextmanager
-def running(example: str, *arguments: str) -> Iterator[None]:
+def running(example: str, *arguments: str, name: str = NAME) -> Iterator[None]:
     """Runs an example from where its node can be opened until it has ended, without complaint."""
-    command = [sys.executable, EXAMPLES / f"{example}.py", "--name", NAME, *arguments]
+    node = Path("/dev") / name
+    command = [sys.executable, EXAMPLES / f"{example}.py", "--name", name, *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as program:
         try:
-            wait_for_node(program)
+            wait_for_node(program, node)
             yield
         finally:
             program.terminate()
             _, errors = program.communicate(timeout=LONG)
-    assert (program.returncode, errors) == (0, f"serving /dev/{NAME}\n".encode())
-    assert not NODE.exists()
+    assert (program.returncode, errors) == (0, f"serving {node}\n".encode())
+    assert not node.exists()
 
 
-def wait_for_node(program: subprocess.Popen[bytes]) -> None:
+def wait_for_node(program: subprocess.Popen[bytes], node: Path) -> None:
     deadline = time.monotonic() + LONG
     while program.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError):
-            os.close(os.open(NODE, os.O_RDONLY | os.O_NONBLOCK))
+            os.close(os.open(node, os.O_RDONLY | os.O_NONBLOCK))
             return
         time.sleep(0.01)
-    raise AssertionError(f"{NODE} cannot be opened")
+    raise AssertionError(f"{node} cannot be opened")
 
 
 def run(*command: str, stdin: bytes = b"", status: int = 0) -> bytes:
