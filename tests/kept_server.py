@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from cuse_scullv import cuse
-from cuse_scullv.classes import i2c
+from cuse_scullv.classes import i2c, spi
 from cuse_scullv.cuse.nodes import Nodes
 from cuse_scullv.cuse.recover import DeviceKeeper
 from cuse_scullv.jobserver.device import Jobserver
@@ -279,6 +279,11 @@ class LoopEcho(i2c.Adapter):
         return [bytes([address] * m.length) for m in messages if isinstance(m, i2c.Read)]
 
 
+class Wire(spi.Device):
+    def transfer(self, words: spi.Words) -> spi.Words:
+        return words
+
+
 KINDS: dict[str, type[cuse.Device]] = {
     "tokens": ThreadTokens,
     "loop tokens": LoopTokens,
@@ -291,6 +296,7 @@ KINDS: dict[str, type[cuse.Device]] = {
     "mixed watching": MixedWatching,
     "i2c": Echo,
     "i2c loop": LoopEcho,
+    "spi": Wire,
 }
 
 
