@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from cuse_scullv import cuse
-from cuse_scullv.classes import i2c, spi
+from cuse_scullv.classes import hidraw, i2c, spi
 from cuse_scullv.cuse.nodes import Nodes
 from cuse_scullv.cuse.recover import DeviceKeeper
 from cuse_scullv.jobserver.device import Jobserver
@@ -284,6 +284,15 @@ class Wire(spi.Device):
         return words
 
 
+class Gadget(hidraw.Device):
+    """Sends what it gets."""
+
+    descriptor = b"\x06\x00\xff"
+
+    def output(self, number: int, data: bytes) -> None:
+        self.send_input(data)
+
+
 KINDS: dict[str, type[cuse.Device]] = {
     "tokens": ThreadTokens,
     "loop tokens": LoopTokens,
@@ -297,6 +306,7 @@ KINDS: dict[str, type[cuse.Device]] = {
     "i2c": Echo,
     "i2c loop": LoopEcho,
     "spi": Wire,
+    "hidraw": Gadget,
 }
 
 

@@ -1,4 +1,4 @@
-"""What clients have set on a bus outlives a worker."""
+"""What clients have set on a bus, or of a HID device, outlives a worker."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import errno
 import pytest
 
 from cuse_scullv import cuse
-from cuse_scullv.classes import i2c
+from cuse_scullv.classes import hidraw, i2c
 from nodes import fails, pointer
+from test_class_hidraw import call, sized
 from test_cuse_recover import serving
 
 
@@ -37,3 +38,18 @@ def test_the_settings_of_a_bus() -> None:
         assert other.ioctl(speed, bytes(4)).data == pointer(5)
         other.close()  # the last one
         assert server.open().ioctl(speed, bytes(4)).data == pointer(1_000_000)
+
+
+def test_readers_that_wait_and_files_that_were_revoked() -> None:
+    with serving("hidraw") as server:
+        device, other = server.open(), server.open()
+        device.write(b"\0\3unread")
+        waiting = server.kernel.start(server.open().read, 9)
+        waiting.wait_sent()
+        other.ioctl(hidraw.REVOKE, 0)
+        server.kill()
+        assert call(device, hidraw.GINPUT, bytes(2))[1] == b"\0\3"
+        with fails(errno.ENODEV):
+            other.ioctl(sized(hidraw.RAWNAME, 9), 0)
+        device.write(b"\0x")
+        assert (waiting.result(), device.read(9)) == (b"x", b"x")
