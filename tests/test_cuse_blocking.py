@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import threading
@@ -369,6 +370,59 @@ def test_whatever_an_async_handler_raises_the_loop_lives_on(
     assert caught.value.errno == errno.EIO
     assert "bad: read() raised" in cuse_log[0].getMessage()
     assert file.read(10) == b"fine"
+
+
+ASK = cuse.IOR("b", 1, "=i")
+
+
+class Late(cuse.Device):
+    """Its coroutines are called by `def` methods, and wait for a loop that is busy."""
+
+    def __init__(self) -> None:
+        super().__init__("late")
+        self.busy, self.go = threading.Event(), threading.Event()
+        self.begun: list[str] = []
+
+    async def read(self, file: cuse.File, size: int) -> bytes:
+        self.busy.set()
+        self.go.wait(60)
+        return b""
+
+    def write(self, file: cuse.File, data: memoryview) -> Any:
+        return self.later("write")
+
+    @cuse.ioctl(ASK)
+    async def ask(self, file: cuse.File) -> int:
+        return await self.later("ask")
+
+    async def later(self, what: str) -> int:
+        self.begun.append(what)
+        return 1
+
+
+def test_what_was_interrupted_before_it_began_does_not(
+    cuse_device: Callable[..., FakeKernel], recwarn: pytest.WarningsRecorder
+) -> None:
+    device = Late()
+    kernel = cuse_device(device)
+    blocks = kernel.start(kernel.open().read, 1)
+    assert device.busy.wait(60)
+    calls = [kernel.start(kernel.open().write, b"x"), kernel.start(kernel.open().ioctl, ASK, b"")]
+    for call in calls:
+        call.wait_sent()
+        call.interrupt()
+    assert not device.begun
+    time.sleep(0.05)  # the interrupts come by another thread
+    device.go.set()
+    for call in calls:
+        with pytest.raises(InterruptedError):
+            call.result()
+    assert blocks.result() == b""
+    gc.collect()
+    assert device.begun == []
+    assert [str(warning.message) for warning in recwarn] == []  # as "was never awaited"
+    assert kernel.open().write(b"x") == 1
+    assert kernel.open().ioctl(ASK, b"").data == b"\1\0\0\0"
 
 
 @pytest.mark.logs_errors

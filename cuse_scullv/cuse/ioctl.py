@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import inspect
 import struct
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -308,7 +308,7 @@ class Declared:
     def reply(self, result: Any, argument: Any) -> Any:
         """The reply for what a handler returned."""
         if inspect.isawaitable(result):
-            return self._later(result, argument)
+            return _Later(self, result, argument)
         if isinstance(result, IoctlReply) or not self.command.gives:
             return result
         assert self.command.type is not None
@@ -316,8 +316,28 @@ class Declared:
             result = argument  # changed in place
         return IoctlReply(0, pack(self.command.type, result))
 
-    async def _later(self, result: Awaitable[Any], argument: Any) -> Any:
-        return self.reply(await result, argument)
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """A reply for what is to be awaited. It can be closed as a coroutine can: nothing is left then
+    of a handler that has not begun."""
+
+    declared: Declared
+    result: Awaitable[Any]
+    argument: Any
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        value = yield from self.result.__await__()
+        return self.declared.reply(value, self.argument)
+
+    def close(self) -> None:
+        close(self.result)
+
+
+def close(awaitable: Any) -> None:
+    """Ends what will not be awaited any more; a coroutine that never was would be a warning."""
+    if inspect.iscoroutine(awaitable) or isinstance(awaitable, _Later):
+        awaitable.close()
 
 
 def ioctl(

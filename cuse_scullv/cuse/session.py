@@ -16,7 +16,7 @@ import inspect
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -31,7 +31,7 @@ from .device import DataPathDevice, Device, Handler, overrides
 from .ending import Ending
 from .errors import DeviceError
 from .file import File
-from .ioctl import IoctlRequest
+from .ioctl import IoctlRequest, close
 from .keeping import Keeping
 from .loop import handler_loop, start
 from .native import warn_refused
@@ -138,7 +138,9 @@ class Session(Answers):
         self._pool.submit(job)
 
     def _run_async(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
-        driver = self._drive(request, finish, handler, args)
+        self._begin_task(self._drive(request, finish, handler, args))
+
+    def _begin_task(self, driver: Coroutine[Any, Any, None]) -> None:
         if self.on_loop:
             start(driver)
         else:
@@ -146,7 +148,12 @@ class Session(Answers):
 
     def _spawn(self, request: Request, awaitable: Any, finish: Finish) -> None:
         """A `def` handler returned an awaitable, as a functools.partial of an async one does."""
-        self._run_async(request, finish, lambda: awaitable)
+
+        async def drive() -> None:
+            await self._drive(request, finish, lambda: awaitable, ())
+            close(awaitable)  # it has not begun where the request was cancelled before
+
+        self._begin_task(drive())
 
     async def _drive(
         self, request: Request, finish: Finish, handler: Handler, args: tuple[Any, ...]
