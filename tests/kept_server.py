@@ -262,8 +262,6 @@ class LoopTokens(Tokens):
         return self.tokens.value
 
 
-KINDS: dict[str, Callable[[str], cuse.Device]] = {
-    "jobserver": partial(Jobserver, tokens=3),
 class Echo(i2c.Adapter):
     """Gives back its address."""
 
@@ -293,7 +291,8 @@ class Gadget(hidraw.Device):
         self.send_input(data)
 
 
-KINDS: dict[str, type[cuse.Device]] = {
+KINDS: dict[str, Callable[[str], cuse.Device]] = {
+    "jobserver": partial(Jobserver, tokens=3),
     "tokens": ThreadTokens,
     "loop tokens": LoopTokens,
     "def": Threads,
