@@ -1,5 +1,5 @@
-"""Whether a caller has CAP_SYS_ADMIN, as capable(9) would find in a kernel module, and what takes
-it."""
+"""Whether a caller has a capability, as capable(9) would find in a kernel module, and what takes
+CAP_SYS_ADMIN."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 from cuse_scullv.kernels import running
 from cuse_scullv.procfs import lines_of
 
-# Bit 21 of a capability set (linux/capability.h).
+# Bits of a capability set (linux/capability.h).
 CAP_SYS_ADMIN = 21
+CAP_SYS_RESOURCE = 24
+CAP_SYS_TIME = 25
 
 
-def has_sys_admin(pid: int, proc: Path = Path("/proc")) -> bool:
-    """True where thread `pid` is seen to have CAP_SYS_ADMIN now, and in the server's own user
+def has_capability(pid: int, capability: int, proc: Path = Path("/proc")) -> bool:
+    """True where thread `pid` is seen to have the capability now, and in the server's own user
     namespace: a process that made itself a namespace is mighty only there.
 
     `pid` is as the kernel's request names it: 0 where the caller is of a pid namespace that the
@@ -29,8 +31,13 @@ def has_sys_admin(pid: int, proc: Path = Path("/proc")) -> bool:
         return False
     for line in status:
         if line.startswith("CapEff:"):
-            return same and bool(int(line.split()[1], 16) >> CAP_SYS_ADMIN & 1)
+            return same and bool(int(line.split()[1], 16) >> capability & 1)
     return False
+
+
+def has_sys_admin(pid: int, proc: Path = Path("/proc")) -> bool:
+    """has_capability of CAP_SYS_ADMIN, which scullv's own commands ask for."""
+    return has_capability(pid, CAP_SYS_ADMIN, proc)
 
 
 def no_passthrough(is_admin: bool) -> str | None:

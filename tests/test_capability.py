@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cuse_scullv.capability import has_sys_admin
+from cuse_scullv.capability import CAP_SYS_TIME, has_capability, has_sys_admin
 from shell import run
 
 PID = 4711
@@ -28,6 +28,13 @@ def test_the_effective_set_decides(proc: Path) -> None:
     assert not has_sys_admin(PID, proc)
     status.write_text("CapEff:\t0000000000200000\n")
     assert has_sys_admin(PID, proc)
+
+
+def test_each_capability_is_a_bit_of_the_set(proc: Path) -> None:
+    (proc / str(PID) / "status").write_text("CapEff:\t0000000002000000\n")
+    assert has_capability(PID, CAP_SYS_TIME, proc)
+    assert not has_capability(PID, CAP_SYS_TIME - 1, proc)
+    assert not has_sys_admin(PID, proc)
 
 
 def test_might_in_another_user_namespace_does_not_count(proc: Path) -> None:

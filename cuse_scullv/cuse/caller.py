@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cuse_scullv.capability import has_capability
+
 from .proc import comm_of, open_pidfd, tgid_of
 
 
@@ -35,3 +37,9 @@ class Caller(NamedTuple):
         read, in the sense of poll(2), when the process has died. OSError where there is none to be
         had."""
         return open_pidfd(self.pid)[1]
+
+    def capable(self, capability: int) -> bool:
+        """Whether the calling thread has the capability (a number of linux/capability.h, as 21 for
+        CAP_SYS_ADMIN), effective and in the server's own user namespace: capable(9) in a driver.
+        What cannot be found out counts as no."""
+        return has_capability(self.pid, capability)
