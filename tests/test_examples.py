@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from cuse_scullv.cuse.testing import FakeKernel
+from nodes import until
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = sorted(EXAMPLES.glob("*.py"))
@@ -389,3 +390,14 @@ def test_serial_echo_by_pyserial() -> None:
             port.timeout = LONG
             port.write(PATTERN[:3000])
             assert port.read(3000) == PATTERN[:3000]
+
+
+# --- device classes -----------------------------------------------------------------------------
+
+
+def test_watchdog_runs_its_command(cuse_device: Serve, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    file = cuse_device(load("watchdog").Dog("dog", f"touch {ran}", 1)).open()
+    file.write(b"ping")
+    until(ran.exists)
+    file.write(b"V")
