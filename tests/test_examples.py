@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import errno
 import fcntl
 import importlib.util
@@ -401,3 +402,12 @@ def test_watchdog_runs_its_command(cuse_device: Serve, tmp_path: Path) -> None:
     file.write(b"ping")
     until(ran.exists)
     file.write(b"V")
+
+
+def test_rtc_runs_as_fast_as_it_is_told(cuse_device: Serve) -> None:
+    at = datetime.datetime(2038, 1, 19, 3, 14)
+    clock = load("rtc").FastClock("clock", at, speed=1000)
+    file = cuse_device(clock).open()
+    file.ioctl(0x7003)  # RTC_UIE_ON
+    assert len(file.read(8)) == 8
+    assert clock.get() >= at + datetime.timedelta(seconds=1)
