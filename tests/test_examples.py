@@ -411,3 +411,13 @@ def test_rtc_runs_as_fast_as_it_is_told(cuse_device: Serve) -> None:
     file.ioctl(0x7003)  # RTC_UIE_ON
     assert len(file.read(8)) == 8
     assert clock.get() >= at + datetime.timedelta(seconds=1)
+
+
+def test_seeded_random_repeats_itself(cuse_device: Serve) -> None:
+    def drawn(seed: str, mixed: bytes) -> bytes:
+        file = cuse_device(load("seeded_random").Seeded("seeded", seed)).open()
+        file.write(mixed)
+        return file.read(3) + file.read(100)
+
+    assert drawn("7", b"x") == drawn("7", b"x")
+    assert len({drawn("7", b"x"), drawn("8", b"x"), drawn("7", b"y")}) == 3
