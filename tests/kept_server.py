@@ -5,6 +5,7 @@ tests/test_cuse_recover.py."""
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import os
 import select
@@ -16,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from cuse_scullv import cuse
-from cuse_scullv.classes import hidraw, i2c, spi
+from cuse_scullv.classes import hidraw, i2c, random, rtc, spi, watchdog
 from cuse_scullv.cuse.nodes import Nodes
 from cuse_scullv.cuse.recover import DeviceKeeper
 from cuse_scullv.jobserver.device import Jobserver
@@ -291,6 +292,36 @@ class Gadget(hidraw.Device):
         self.send_input(data)
 
 
+class Dog(watchdog.Watchdog):
+    def expired(self) -> None:
+        print("expired", file=sys.stderr, flush=True)
+
+
+class Clock(rtc.Clock):
+    """Its time is that since the machine was started, twice as fast."""
+
+    rate = 2.0
+
+    def get(self) -> datetime.datetime:
+        return datetime.datetime(2000, 1, 1) + datetime.timedelta(
+            seconds=self.rate * time.monotonic()
+        )
+
+    def set(self, moment: datetime.datetime) -> None:
+        pass
+
+
+class Source(random.Generator):
+    def __init__(self, name: str) -> None:
+        super().__init__(name, entropy=0)
+
+    def bytes(self, n: int) -> bytes:
+        return bytes(n)
+
+    def permits(self, file: cuse.File, capability: int) -> bool:
+        return True
+
+
 KINDS: dict[str, Callable[[str], cuse.Device]] = {
     "jobserver": partial(Jobserver, tokens=3),
     "tokens": ThreadTokens,
@@ -306,6 +337,9 @@ KINDS: dict[str, Callable[[str], cuse.Device]] = {
     "i2c loop": LoopEcho,
     "spi": Wire,
     "hidraw": Gadget,
+    "watchdog": Dog,
+    "rtc": Clock,
+    "random": Source,
 }
 
 
