@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-import uapi
+import headers
 from cuse_scullv import cuse
 from cuse_scullv.classes import hid_descriptor, hidraw
 from cuse_scullv.cuse.testing import BAD, FakeFile, FakeKernel
@@ -82,8 +82,8 @@ def call(file: FakeFile, command: int, content: bytes, compat: bool = False) -> 
 # --- the header's numbers -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("width", uapi.WIDTHS)
-def test_numbers_and_layouts_are_those_of_the_headers(width: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", headers.WIDTHS)
+def test_numbers_and_layouts_are_those_of_the_headers(width: str) -> None:
     lengths = {
         "GRAWNAME": hidraw.RAWNAME, "GRAWPHYS": hidraw.RAWPHYS, "GRAWUNIQ": hidraw.RAWUNIQ,
         "SFEATURE": hidraw.SFEATURE, "GFEATURE": hidraw.GFEATURE, "SINPUT": hidraw.SINPUT,
@@ -101,7 +101,7 @@ def test_numbers_and_layouts_are_those_of_the_headers(width: str, tmp_path: Path
         "BUS_VIRTUAL": hidraw.BUS_VIRTUAL,
         "BUS_I2C": hidraw.BUS_I2C,
     }
-    assert uapi.evaluate("linux/input.h linux/hidraw.h", values, width, tmp_path) == values
+    headers.check(["linux/input.h", "linux/hidraw.h"], values, width)
 
 
 # --- what the device is -------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-import uapi
+import headers
 from cuse_scullv import cuse
 from cuse_scullv.classes import i2c, i2c_message, smbus
 from cuse_scullv.classes.i2c import NackError, Read, Write
@@ -85,8 +85,8 @@ WIDTHS = pytest.mark.parametrize("compat", [False, True], ids=["64-bit", "32-bit
 # --- the header's numbers -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("width", uapi.WIDTHS)
-def test_numbers_and_layouts_are_those_of_the_headers(width: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", headers.WIDTHS)
+def test_numbers_and_layouts_are_those_of_the_headers(width: str) -> None:
     compat = width == "-m32"
     commands = {name: value for name, value in vars(i2c).items() if name.startswith("I2C_")}
     kinds = {
@@ -115,7 +115,7 @@ def test_numbers_and_layouts_are_those_of_the_headers(width: str, tmp_path: Path
             "offsetof(struct i2c_msg, buf)": 8,
         }
     )
-    assert uapi.evaluate("linux/i2c.h linux/i2c-dev.h", values, width, tmp_path) == values
+    headers.check(["linux/i2c.h", "linux/i2c-dev.h"], values, width)
 
 
 # --- ioctls -------------------------------------------------------------------------------------

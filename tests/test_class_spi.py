@@ -8,12 +8,11 @@ import dataclasses
 import errno
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import uapi
+import headers
 from cuse_scullv import cuse
 from cuse_scullv.classes import spi
 from cuse_scullv.classes.spi_transfer import TRANSFER, Transfer
@@ -86,8 +85,8 @@ class Client:
 # --- the header's numbers -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("width", uapi.WIDTHS)
-def test_numbers_and_layouts_are_those_of_the_headers(width: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", headers.WIDTHS)
+def test_numbers_and_layouts_are_those_of_the_headers(width: str) -> None:
     several = "SPI_TX_DUAL|SPI_TX_QUAD|SPI_TX_OCTAL|SPI_RX_DUAL|SPI_RX_QUAD|SPI_RX_OCTAL"
     values = (
         {f"SPI_IOC_RD_{name}": int(command) for name, command in READS.items()}
@@ -105,7 +104,7 @@ def test_numbers_and_layouts_are_those_of_the_headers(width: str, tmp_path: Path
             several: spi.MANY_LINES,
         }
     )
-    assert uapi.evaluate("linux/spi/spidev.h", values, width, tmp_path) == values
+    headers.check(["linux/spi/spidev.h"], values, width)
     assert set(spi.Device._ioctls) == {*READS.values(), *WRITES.values()}
 
 
