@@ -25,6 +25,7 @@ from .host import Availability, Status, availability
 from .ioctl import IO, IOR, IOW, IOWR, Command, IoctlReply, IoctlRequest, ioctl
 from .keeping import retry
 from .queue import Queue
+from .run import run
 from .semaphore import Semaphore
 from .serve import arguments, serve
 from .statistics import LATENCY_S, Operation, Statistics
@@ -59,6 +60,7 @@ __all__ = [
     "availability",
     "ioctl",
     "retry",
+    "run",
     "serve",
     "sleep",
 ]
