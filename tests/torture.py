@@ -36,6 +36,7 @@ XQSET = ioctl.NUMBERS["SCULLV_IOCXQSET"]
 SLOW_S = 0.002
 BLOCK = 1536  # bytes; crosses quanta
 FILE_BYTES = 1 << 20
+OWNERS, PLACES, PLACE_BYTES = 64, 16, 4096
 TURN_S = 5.0  # a role starts over about so often
 
 
@@ -118,6 +119,34 @@ def place(path: str, log: Log) -> None:
             with log.one():
                 assert os.pread(fd, BLOCK, at * BLOCK) == block(seed, last[at])
     os.close(fd)
+
+
+def own(path: str, log: Log) -> None:
+    """Writes to places of a node that no other client has, punches some, and reads what was
+    acknowledged last; opens and closes meanwhile."""
+    seed, first = os.getpid(), os.getpid() % OWNERS * PLACES
+    last = Counter[int]()
+    while log.goes_on():
+        with log.one():
+            fd = os.open(path, os.O_RDWR)
+        for _ in range(50):
+            at = random.randrange(PLACES)
+            where = (first + at) * PLACE_BYTES
+            with log.one():
+                assert seek(fd, where, os.SEEK_SET) == where
+            if last[at] and random.random() < 0.5:
+                with log.one():
+                    assert os.read(fd, BLOCK) == block(seed, last[at])
+            elif random.random() < 0.2:
+                last[at] = 0
+                with log.one():
+                    fcntl.ioctl(fd, ioctl.PUNCH, struct.pack("<QQ", where, PLACE_BYTES))
+            else:
+                last[at] += 1
+                with log.one():
+                    assert os.write(fd, block(seed, last[at])) == BLOCK
+        with log.one():
+            os.close(fd)
 
 
 def cut(path: str, log: Log) -> None:
@@ -203,7 +232,7 @@ def store(path: str, log: Log) -> None:
     os.close(fd)
 
 
-ROLES = {role.__name__: role for role in (stream, place, cut, trim, exchange, wait, store)}
+ROLES = {role.__name__: role for role in (stream, place, own, cut, trim, exchange, wait, store)}
 
 
 # --- all of them ----------------------------------------------------------------------------------
