@@ -72,6 +72,8 @@ def places_named(name: str) -> Iterator[Path]:
     else:
         yield DEV / name
     yield path
+    if "/" in name and name[0] not in "./":
+        yield DEV / name  # of a node in a folder
 
 
 def find(name: str) -> int:

@@ -192,3 +192,25 @@ def test_a_device_of_ones_own_in_the_background() -> None:
     assert Path(f"/dev/{NAME}").is_char_device()
     assert cli("stop", NAME).returncode == 0
     assert not Path(f"/dev/{NAME}").exists()
+
+
+# --- what a name means
+
+
+@pytest.mark.parametrize(
+    ("name", "node", "first"),
+    [
+        ("scullv", "/dev/scullv", "/dev/scullv"),
+        ("/dev/input/event9", "/dev/input/event9", "/dev/input/event9"),
+        ("input/event9", "/dev/input/event9", "input/event9"),  # a directory of files, if there
+        ("./input/event9", None, "input/event9"),
+    ],
+)
+def test_a_node_is_named_by_its_path_below_dev(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, node: str | None, first: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = list(registry.places_named(name))
+    assert places[0] == tmp_path / first
+    below = [str(place) for place in places if Path("/dev") in place.parents]
+    assert node in below if node else not below

@@ -198,12 +198,15 @@ class FakeDev:
         self.dev.mkdir()
         self.sys.mkdir()
 
-    def register(self, number: int = os.makedev(1, 3)) -> None:
-        (self.sys / NAME).mkdir()
-        (self.sys / NAME / "dev").write_text(f"{os.major(number)}:{os.minor(number)}\n")
+    def register(self, number: int = os.makedev(1, 3), name: str = NAME) -> None:
+        (self.sys / name).mkdir()
+        (self.sys / name / "dev").write_text(f"{os.major(number)}:{os.minor(number)}\n")
 
     def node(self, **settings: Any) -> Node:
         return Node(device(**settings), self.dev, self.sys)
+
+    def node_in(self, folder: str) -> Node:
+        return Node(cuse.Device(f"{folder}/{NAME}"), self.dev, self.sys)
 
 
 @pytest.fixture
@@ -248,6 +251,65 @@ def test_a_node_that_was_replaced_is_left(fake_dev: FakeDev) -> None:
     node.path.write_text("mine")
     node.remove()
     assert node.path.read_text() == "mine"
+
+
+@needs_mknod
+def test_folders_are_made_and_taken_away_with_the_node(fake_dev: FakeDev) -> None:
+    (fake_dev.dev / "there").mkdir()
+    node = fake_dev.node_in("there/a/b")
+    node.check_free()
+    fake_dev.register(name=f"there!a!b!{NAME}")
+    node.appear(10)
+    assert stat.S_ISCHR((fake_dev.dev / "there/a/b" / NAME).lstat().st_mode)
+    node.remove()
+    assert list(fake_dev.dev.iterdir()) == [fake_dev.dev / "there"]
+    assert not list((fake_dev.dev / "there").iterdir())
+
+
+def test_a_folder_is_taken_away_where_the_node_cannot_be_made(
+    fake_dev: FakeDev, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*arguments: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "mknod", deny)
+    node = fake_dev.node_in("new/er")
+    fake_dev.register(name=f"new!er!{NAME}")
+    with pytest.raises(cuse.DeviceError, match="cannot be made"):
+        node.appear(10)
+    node.remove()
+    assert not list(fake_dev.dev.iterdir())
+
+
+@needs_mknod
+def test_a_folder_that_others_use_by_now_is_left(fake_dev: FakeDev) -> None:
+    node = fake_dev.node_in("new")
+    fake_dev.register(name=f"new!{NAME}")
+    node.appear(10)
+    (fake_dev.dev / "new" / "theirs").touch()
+    node.remove()
+    assert list((fake_dev.dev / "new").iterdir()) == [fake_dev.dev / "new" / "theirs"]
+
+
+@pytest.mark.parametrize("folder", ["null", "null/deeper"])
+def test_a_folder_that_is_a_file_is_said(fake_dev: FakeDev, folder: str) -> None:
+    (fake_dev.dev / "null").touch()
+    with pytest.raises(cuse.DeviceError, match=r"dev/null is no folder: take another") as caught:
+        fake_dev.node_in(folder).check_free()
+    assert caught.value.errno == errno.ENOTDIR
+
+
+def test_a_folder_that_is_a_file_system_of_its_own_is_said() -> None:
+    with pytest.raises(cuse.DeviceError, match=r"/dev/pts is a file system of its own") as caught:
+        cuse.Channel(cuse.Device("pts/9999")).start()
+    assert caught.value.errno == errno.EXDEV
+
+
+def test_a_node_in_a_folder_that_another_server_has_is_taken(fake_dev: FakeDev) -> None:
+    fake_dev.register(name=f"a!{NAME}")
+    with pytest.raises(cuse.DeviceError, match=f"stop {fake_dev.dev}/a/{NAME}'") as caught:
+        fake_dev.node_in("a").check_free()
+    assert caught.value.errno == errno.EEXIST
 
 
 def test_a_name_that_a_file_has_is_taken(fake_dev: FakeDev) -> None:

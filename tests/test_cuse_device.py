@@ -499,9 +499,11 @@ def test_an_unheard_of_method_is_refused() -> None:
         cuse.Device(NAME, reed=lambda file, size: b"")
 
 
-@pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "/dev/a", "a b", "-a", "x" * 64, "a\n", "a=b", "é", "a\0"]
-)
+BAD_NAMES = ["", ".", "..", "/dev/a", "a b", "-a", "x" * 64, "a\n", "a=b", "é", "a\0", 5]
+BAD_FOLDERS = ["a//b", "a/../b", "a/", "a!b", "a/-b", "a/" * 32 + "a"]
+
+
+@pytest.mark.parametrize("name", [*BAD_NAMES, *BAD_FOLDERS])
 def test_names_that_cannot_be_are_refused(name: str) -> None:
     with pytest.raises(cuse.DeviceError, match="no name for a device") as caught:
         cuse.Device(name)

@@ -54,6 +54,22 @@ def test_a_node_cannot_be_mapped(file: RealFile) -> None:
     assert caught.value.errno == errno.ENODEV
 
 
+def test_a_node_may_be_in_a_folder() -> None:
+    """As /dev/input/event9 is (lib/kobject.c: kobject_set_name_vargs, drivers/base/devtmpfs.c)."""
+    folder = Path("/dev/cusefolder")
+    for name in ("cusefolder/one", "cusefolder/more/two"):
+        with cuse.Channel(cuse.Device(name, mode=0o604)) as channel:
+            assert channel.path == Path("/dev") / name
+            assert stat.S_IMODE(channel.path.stat().st_mode) == 0o604
+            assert (Path("/sys/class/cuse") / name.replace("/", "!")).is_dir()
+            os.close(os.open(channel.path, os.O_RDWR))
+            with pytest.raises(cuse.DeviceError) as caught:
+                cuse.Channel(cuse.Device(name)).start()
+            assert caught.value.errno == errno.EEXIST
+        assert not channel.path.exists()
+        assert not folder.exists()
+
+
 def test_fsync_is_einval(file: RealFile) -> None:
     with pytest.raises(OSError) as caught:
         os.fsync(file.fd)

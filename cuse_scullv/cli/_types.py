@@ -135,6 +135,6 @@ class DeviceName(TextType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            return check_name(str(value))
+            return check_name(str(value), in_folder=False)
         except OSError as error:
             self.fail(str(error.strerror), param, ctx)

@@ -24,15 +24,20 @@ Buffer: TypeAlias = "bytes | bytearray | memoryview"
 NAME_MAX = 63
 """Bytes of a device's name."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+@#-]*")
+_FOLDER = "; in a folder, as input/event9"
 
 
-def check_name(name: str) -> str:
-    """`name`, if a node of /dev may be called so. Raises DeviceError, EINVAL."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > NAME_MAX:
+def check_name(name: str, *, in_folder: bool = True) -> str:
+    """`name`, if a node of /dev may be called so, `in_folder` also below a folder there. Raises
+    DeviceError, EINVAL."""
+    words = name.split("/") if isinstance(name, str) and in_folder else [name]
+    if not all(isinstance(word, str) and _NAME.fullmatch(word) for word in words) or (
+        len(name) > NAME_MAX
+    ):
         raise DeviceError(
             errno.EINVAL,
             f"{name!r} is no name for a device: take 1 to {NAME_MAX} letters, digits and"
-            " _ . : + @ # -, a letter or digit first",
+            f" _ . : + @ # -, a letter or digit first{_FOLDER if in_folder else ''}",
         )
     return name
 
@@ -85,7 +90,8 @@ class Device:
         timeout: float | None = None,
         **methods: Callable[..., Any],
     ) -> None:
-        """`name`: of the node, below /dev. `major`: 0 is the kernel's choice, of `minor` as well.
+        """`name`: of the node, below /dev; it may be in a folder, `input/event9`. `major`: 0 is the
+        kernel's choice, of `minor` as well.
 
         `mode`, `owner`, `group`: of the node; None leaves what it is made with (root).
         `unrestricted`: ioctls may name any memory of the client (`IoctlRequest.fetch`); else the

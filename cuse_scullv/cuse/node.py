@@ -33,16 +33,19 @@ class Node:
 
     def __init__(self, device: Device, dev: Path = DEV, sys: Path = SYS) -> None:
         self.path = dev / device.name
-        self._sys = sys / device.name
+        self._dev = dev
+        self._sys = sys / device.name.replace("/", "!")  # lib/kobject.c: kobject_set_name_vargs
         self._mode = device.mode
         self._uid = uid_of(device.owner)
         self._gid = gid_of(device.group)
         self._made: os.stat_result | None = None  # the node, if we made it
+        self._folders: list[Path] = []  # that we made for it, the innermost first
 
     def check_free(self) -> None:
         """Raises DeviceError (EEXIST) if the name is taken: by a device or by a file."""
         if self._sys.exists():
             raise taken(self.path)
+        self._check_folders()
         if os.path.lexists(self.path):
             raise DeviceError(
                 errno.EEXIST,
@@ -50,12 +53,33 @@ class Node:
                 f" serves it any more, type `rm {self.path}`",
             )
 
+    def _check_folders(self) -> None:
+        """Raises DeviceError (ENOTDIR, EXDEV) where none of /dev's own can be: the kernel makes
+        nodes in its devtmpfs, below what others have mounted there."""
+        for folder in reversed(self._above()):
+            with suppress(FileNotFoundError):
+                found = folder.lstat()
+                if not stat.S_ISDIR(found.st_mode):
+                    raise DeviceError(
+                        errno.ENOTDIR, f"{folder} is no folder: take another name for {self.path}"
+                    )
+                if found.st_dev != self._dev.stat().st_dev:
+                    raise DeviceError(
+                        errno.EXDEV,
+                        f"{folder} is a file system of its own, where no node can be made: take"
+                        f" another name for {self.path}",
+                    )
+
+    def _above(self) -> list[Path]:
+        """The folders of the node below /dev, the innermost first."""
+        return [folder for folder in self.path.parents if self._dev in folder.parents]
+
     def appear(self, timeout: float) -> None:
         """Waits until the node is there, or makes it; then gives it its owner and mode.
 
         Raises DeviceError: ETIMEDOUT after `timeout` seconds, EACCES or EPERM."""
         deadline = time.monotonic() + timeout
-        devtmpfs = _is_devtmpfs(self.path.parent)
+        devtmpfs = _is_devtmpfs(self._dev)
         while not self._is_there():
             if not devtmpfs and self._make():
                 break
@@ -87,14 +111,16 @@ class Node:
         self._made = self.path.lstat() if is_made else None
 
     def remove(self) -> None:
-        """Takes the node away if we made it, and it is still the one that we made."""
+        """Takes the node away if we made it, and it is still the one that we made; then folders
+        that we made and nobody else uses."""
         made, self._made = self._made, None
-        if made is None:
-            return
+        folders, self._folders = self._folders, []
         with suppress(OSError):
-            now = self.path.lstat()
-            if (now.st_ino, now.st_dev, now.st_rdev) == (made.st_ino, made.st_dev, made.st_rdev):
+            if made is not None and _is_same(made, self.path.lstat()):
                 self.path.unlink()
+        with suppress(OSError):
+            for folder in folders:
+                folder.rmdir()
 
     def _number(self) -> int | None:
         """The device's number, as soon as the kernel says it."""
@@ -117,6 +143,7 @@ class Node:
         if number is None:
             return False
         try:
+            self._make_folders()
             os.mknod(self.path, stat.S_IFCHR | 0o600, number)
         except FileExistsError:  # udev was quicker, or it is something else: _is_there tells
             return False
@@ -129,13 +156,21 @@ class Node:
         self._made = self.path.lstat()
         return True
 
+    def _make_folders(self) -> None:
+        self._folders = self._folders or [one for one in self._above() if not one.exists()]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_ino, one.st_dev, one.st_rdev) == (other.st_ino, other.st_dev, other.st_rdev)
+
 
 def taken(path: Path) -> DeviceError:
     """The name of `path` is another CUSE device's."""
+    name = path.name if path.parent == DEV else path
     return DeviceError(
         errno.EEXIST,
-        f"another server has {path} already: type 'cuse-scullv stop {path.name}', or take another"
-        " name",
+        f"another server has {path} already: type 'cuse-scullv stop {name}', or take another name",
     )
 
 
