@@ -1,7 +1,9 @@
 """Who may open a device: the policies of the book's scullsingle, sculluid, scullwuid, scullpriv.
 
 single: one open file. uid: one user's files. wuid: others wait for that user to be done.
-priv: a memory of its own for each terminal.  `sudo python examples/access.py --policy wuid`
+priv: a memory of its own for each terminal.
+
+sudo .venv/bin/python examples/access.py --policy wuid
 """
 
 import errno

@@ -1,6 +1,6 @@
 """An EEPROM of 256 bytes (a 24C02) at address 0x50 of an I2C bus, for i2c-tools.
 
-sudo python examples/eeprom.py &
+sudo .venv/bin/python examples/eeprom.py &
 sudo i2cdetect -y 9; sudo i2cset -y 9 0x50 0 0x42; sudo i2cdump -y 9 0x50
 """
 

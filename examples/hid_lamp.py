@@ -1,7 +1,7 @@
 """A USB lamp with a switch and a dimmer, as HID: report 1 in says whether it is lit, report 1 out
 lights it, feature 2 is its brightness in percent.
 
-sudo python examples/hid_lamp.py & sudo hid-recorder /dev/hidraw9
+sudo .venv/bin/python examples/hid_lamp.py & sudo hid-recorder /dev/hidraw9
 """
 
 import errno

@@ -1,6 +1,6 @@
 """A FIFO as the book's scullpipe: readers wait while it is empty, writers while it is full.
 
-    sudo python examples/pipe.py &
+    sudo .venv/bin/python examples/pipe.py &
     cat /dev/pipe & echo "Hello, world" > /dev/pipe
 
 A signal ends a wait (try Ctrl-C), O_NONBLOCK never waits, and poll, select and epoll work. Where

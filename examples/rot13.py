@@ -1,6 +1,6 @@
 """A device that gives back what was written to it, in ROT13.
 
-sudo python examples/rot13.py &
+sudo .venv/bin/python examples/rot13.py &
 echo "Hello, world" > /dev/rot13 && cat /dev/rot13
 """
 

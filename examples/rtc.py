@@ -1,6 +1,7 @@
 """A real-time clock that is not the machine's: it starts at --at, and runs --speed times as fast.
 
-sudo python examples/rtc.py --at 2038-01-19T03:14:00 & hwclock --show --utc --rtc /dev/rtc9
+sudo .venv/bin/python examples/rtc.py --at 2038-01-19T03:14:00 &
+hwclock --show --utc --rtc /dev/rtc9
 """
 
 import datetime

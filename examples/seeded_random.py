@@ -1,7 +1,7 @@
 """A /dev/random that gives the same bytes for the same --seed: for tests that must repeat.
 
 What is written to it is mixed in, so the same writes in the same order give the same bytes too.
-sudo python examples/seeded_random.py --seed 7 & head -c 8 /dev/seeded | xxd
+sudo .venv/bin/python examples/seeded_random.py --seed 7 & head -c 8 /dev/seeded | xxd
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """A virtual thermometer: reads wait for the next sample, ioctls with types read and set it up.
 
-sudo python examples/sensor.py & head -n 3 /dev/sensor
+sudo .venv/bin/python examples/sensor.py & head -n 3 /dev/sensor
 """
 
 import asyncio

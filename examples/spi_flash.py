@@ -1,6 +1,6 @@
 """A NOR flash of 64 KiB on an SPI bus: identification, read, write enable, page program.
 
-sudo python examples/spi_flash.py &
+sudo .venv/bin/python examples/spi_flash.py &
 printf '\\x9f\\0\\0\\0' | sudo spi-pipe -d /dev/spidev9.0 -b 4 -n 1 | xxd
 """
 

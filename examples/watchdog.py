@@ -1,6 +1,6 @@
 """A watchdog that runs a command when nobody has pinged it for too long.
 
-sudo python examples/watchdog.py --name watchdog9 --heartbeat 10 --command "logger -t dog bark"
+sudo .venv/bin/python examples/watchdog.py --name watchdog9 --heartbeat 10 --command "logger bark"
 """
 
 import subprocess

@@ -137,6 +137,18 @@ def test_few_sessions_are_never_typed(page: Path) -> None:
     assert kinds.count("") == UNTYPED.get(page.name, 0)
 
 
+def test_what_is_typed_with_sudo_runs_as_it_stands() -> None:
+    """Debian's own Python has not what .venv has, and root's PATH has no .venv."""
+    pages = [*PAGES, *sorted((ROOT / "docs").glob("*/*.md"))]
+    places = [*pages, *sorted((ROOT / "examples").iterdir())]
+    texts = {place.name: place.read_text(encoding="utf-8") for place in places if place.is_file()}
+    found = {
+        name: re.findall(r"sudo (?:python|pip|cuse-scullv)\S*", text)
+        for name, text in texts.items()
+    }
+    assert not {name: words for name, words in found.items() if words}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
