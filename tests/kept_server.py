@@ -322,6 +322,10 @@ class Source(random.Generator):
         return True
 
 
+class Whole(cuse.Device):
+    transfers = "whole"
+
+
 KINDS: dict[str, Callable[[str], cuse.Device]] = {
     "jobserver": partial(Jobserver, tokens=3),
     "tokens": ThreadTokens,
@@ -340,6 +344,7 @@ KINDS: dict[str, Callable[[str], cuse.Device]] = {
     "watchdog": Dog,
     "rtc": Clock,
     "random": Source,
+    "whole": Whole,
 }
 
 

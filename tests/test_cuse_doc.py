@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,13 @@ def test_the_devices_of_the_page_work(
     file.write(b"message")
     assert file.poll() == 5
     assert file.read(3) == b"mes"
+    file = cuse_device(code["Firmware"]("firmware")).open()
+    image = bytes(300_000)
+    assert file.write(image + zlib.crc32(image).to_bytes(4, "little")) == 300_004
+    with pytest.raises(OSError) as caught:
+        file.write(image + b"none")
+    assert caught.value.errno == errno.EBADMSG
+    assert file.read(1 << 20) == image
 
 
 def test_the_report_of_the_page_is_one(

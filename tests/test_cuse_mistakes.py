@@ -70,6 +70,20 @@ def test_a_class_attribute_that_hides_a_method_is_said(value: object) -> None:
         made(read=value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("transfer", "whole", "transfers"),
+        ("Transfers", "whole", "transfers"),
+        ("transfers_mx", 1 << 20, "transfers_max"),
+    ],
+)
+def test_a_misspelt_setting_is_said(name: str, value: object, meant: str) -> None:
+    with pytest.raises(TypeError, match=rf"Slip\.{name} is nothing .* is {meant} meant\?"):
+        type("Slip", (cuse.Device,), {name: value})
+    type("Fine", (cuse.Device,), {name: object(), "transferred": "whole", "client": 5})
+
+
 @pytest.mark.parametrize("name", ["mode", "timeout"])
 def test_a_method_that_an_attribute_will_hide_is_said(name: str) -> None:
     with pytest.raises(TypeError, match=rf"Made\.{name}\(\) would be hidden"):

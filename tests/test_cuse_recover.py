@@ -257,12 +257,19 @@ def test_what_is_too_much_is_said() -> None:
         assert "File too large" in said
 
 
-@pytest.mark.parametrize("kind", ["mixed", "mixed watching"])
-def test_def_and_async_def_do_not_go_together(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("mixed", "both def and async def"),
+        ("mixed watching", "both def and async def"),
+        ("whole", "a next worker would not know which parts of a system call it has taken"),
+    ],
+)
+def test_a_device_that_cannot_be_kept_is_said(kind: str, why: str) -> None:
     server = Server(kind)
     said = server.process.communicate(timeout=10)[1].decode()
     assert "DeviceError: " in said
-    assert "both def and async def" in said
+    assert why in said
     assert server.process.returncode == 1
     server.kernel.close()
 

@@ -70,6 +70,25 @@ def test_a_node_may_be_in_a_folder() -> None:
         assert not folder.exists()
 
 
+@pytest.mark.parametrize("size", [1, 300_000])
+def test_the_thread_that_waits_says_how_much_it_is(size: int) -> None:
+    """So transfers = "whole" can be: but not in user-mode-linux, which has no such file."""
+    seen: list[tuple[int, bool]] = []
+
+    def write(file: cuse.File, data: memoryview) -> None:
+        seen.append((len(data), file.whole))
+
+    device = cuse.Device("cusefact", write=write)
+    device.transfers = "whole"
+    with cuse.Channel(device) as channel:
+        assert channel.path is not None
+        with channel.path.open("wb", 0) as file:
+            assert file.write(bytes(size)) == size
+    says = Path("/proc/self/syscall").exists()
+    assert says == ("amd64" in os.uname().release)
+    assert seen == [(size, True)] if says else not any(whole for _, whole in seen)
+
+
 def test_fsync_is_einval(file: RealFile) -> None:
     with pytest.raises(OSError) as caught:
         os.fsync(file.fd)

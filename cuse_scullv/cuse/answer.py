@@ -21,7 +21,7 @@ from cuse_scullv._native import ffi, lib
 from .device import DataPathDevice, Device, overrides
 from .file import File
 from .ioctl import IoctlReply, Retry
-from .request import Request
+from .request import Request, Whole
 
 if TYPE_CHECKING:
     from .keeping import Keeping
@@ -160,8 +160,10 @@ class Answers:
             self._fault(request, f"returned {size} bytes to a read of {request.size}")
         elif not self._claim(request):
             self._late(request)
-        else:
+        elif request.whole is None:
             _reply_data(request.call, view, size)
+        else:
+            self.reply_read(request, request.whole, view, size)
 
     def finish_write(self, request: Request, count: Any) -> None:
         if count is None:
@@ -173,8 +175,18 @@ class Answers:
             self._fault(request, f"returned {count} to a write of {request.size} bytes")
         elif not self._claim(request):
             self._late(request)
-        else:
+        elif request.whole is None:
             _reply_written(request.call, count)
+        else:
+            self.reply_written(request, request.whole, count)
+
+    def reply_read(self, request: Request, whole: Whole, view: Any, size: int) -> None:
+        """Of a system call: its first part is answered, the others as they come."""
+        raise NotImplementedError
+
+    def reply_written(self, request: Request, whole: Whole, count: int) -> None:
+        """As reply_read."""
+        raise NotImplementedError
 
     def finish_ioctl(self, request: Request, result: Any) -> None:
         data = b""

@@ -8,6 +8,8 @@ from typing import Any
 
 ATTRIBUTES = ("name", "major", "minor", "mode", "owner", "group", "unrestricted", "timeout")
 """Of every device: Device.__init__ sets them, which hides a method of that name."""
+SETTINGS = ("transfers", "transfers_max")
+"""Values that a class may have: a method of that name is a mistake as well."""
 
 
 def check_body(name: str, body: Mapping[str, Any], methods: Collection[str], of: type) -> None:
@@ -19,17 +21,28 @@ def check_body(name: str, body: Mapping[str, Any], methods: Collection[str], of:
                 f"{name}.{key} is {kind_of(value)}, and hides the device's method {key}(): call it"
                 " something else"
             )
-        if key in ATTRIBUTES and inspect.isfunction(value):
+        if key in ATTRIBUTES + SETTINGS and inspect.isfunction(value):
             raise TypeError(
                 f"{name}.{key}() would be hidden by the device's attribute {key!r}: call it"
                 " something else"
             )
+        setting = _misspelt_setting(key, value, of)
+        if setting:
+            raise TypeError(f"{name}.{key} is nothing that a device has: is {setting} meant?")
         meant = _misspelt(key, value, methods, of)
         if meant:
             raise TypeError(
                 f"{name}.{key}() is no method that a device has: is {meant}() meant? If not, call"
                 " it something else, or let it begin with _"
             )
+
+
+def _misspelt_setting(key: str, value: object, of: type) -> str | None:
+    """Which setting `key` is likely to mean: one letter away, with a value of its type."""
+    for meant in SETTINGS:
+        if key != meant and key not in SETTINGS and _is_slip(key.lower(), meant):
+            return meant if type(value) is type(getattr(of, meant)) else None
+    return None
 
 
 def _misspelt(key: str, value: object, methods: Collection[str], of: type) -> str | None:

@@ -30,8 +30,8 @@ from .native import NativeChannel
 from .node import Node
 from .pump import Pump
 from .session import Session
+from .sessions import session_of
 from .statistics import Statistics
-from .watched import session_of
 from .workers import Workers
 
 if TYPE_CHECKING:

@@ -25,6 +25,9 @@ NAME_MAX = 63
 """Bytes of a device's name."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+@#-]*")
 _FOLDER = "; in a folder, as input/event9"
+PARTS, WHOLE = TRANSFERS = ("parts", "whole")
+PART_MAX = 128 << 10
+"""Bytes that the kernel asks for, or sends, at once (fs/fuse/cuse.c: 32 pages)."""
 
 
 def check_name(name: str, *, in_folder: bool = True) -> str:
@@ -68,6 +71,14 @@ class Device:
     """
 
     _ioctls: ClassVar[dict[int, Declared]] = {}
+
+    transfers: str = PARTS
+    """"whole": read() is asked for, and write() gets, all of one system call of a client, up to
+    `transfers_max` bytes, where that can be known: `File.whole` says whether. "parts": what the
+    kernel makes of it, at most 128 KiB each."""
+    transfers_max: int = 16 << 20
+    """Bytes; a system call of more is a short one. At least 131,072. Both are set in a class, or
+    before the device is served."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

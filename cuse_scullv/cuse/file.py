@@ -85,6 +85,14 @@ class File:
         `Condition` and `sleep` end by themselves. RuntimeError as of `caller`."""
         return self._request().cancelled != 0
 
+    @property
+    def whole(self) -> bool:
+        """The read or write at hand stands for all of the client's system call, and what becomes of
+        it is what read(2) or write(2) gives. False: it may be a part, and others may follow. Of
+        devices with `transfers = "whole"`; of others it is not known, so False. RuntimeError as of
+        `caller`."""
+        return getattr(self._request(), "whole", None) is not None
+
     def notify(self) -> None:
         """Wakes who polls this file (poll, select, epoll): they ask the device's poll() again.
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cuse_scullv._native import ffi, lib
 from cuse_scullv.state import open_files
 
-from .device import Device, handlers, overrides
+from .device import WHOLE, Device, handlers, overrides
 from .errors import DeviceError
 from .file import File
 from .request import Request
@@ -54,6 +54,12 @@ class Keeping:
                 errno.EINVAL,
                 f"the device {device.name!r} has both def and async def methods: to recover,"
                 " write all of them in one way",
+            )
+        if device.transfers == WHOLE:
+            raise DeviceError(
+                errno.EINVAL,
+                f"the device {device.name!r} has transfers = {WHOLE!r}, and cannot recover: a next"
+                " worker would not know which parts of a system call it has taken",
             )
         self.lock = threading.Lock() if kinds == {False} else None
         """Held while a handler runs; None: they are all of the loop's."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 
 from .body import kind_of
-from .device import HOOKS, KEEPING, METHODS, Device
+from .device import HOOKS, KEEPING, METHODS, PART_MAX, PARTS, TRANSFERS, WHOLE, Device
 from .errors import DeviceError
+
+_BYTES_MAX = 1 << 30  # that a method may be given at once
 
 
 def check_device(device: object) -> None:
@@ -35,8 +37,25 @@ def check_device(device: object) -> None:
                 f"self.{key} of {kind} is {kind_of(own[key])}, and hides its method {key}(): call"
                 " one of them something else"
             )
+    _check_settings(device)
     if not device.unrestricted:
         _check_ioctls(device)
+
+
+def _check_settings(device: Device) -> None:
+    kind = type(device).__name__
+    if device.transfers not in TRANSFERS:
+        raise DeviceError(
+            errno.EINVAL,
+            f"{kind}.transfers is {device.transfers!r}: take {PARTS!r} or {WHOLE!r}",
+        )
+    for key, least in (("transfers_max", PART_MAX),):
+        value = getattr(device, key)
+        if not isinstance(value, int) or not least <= value <= _BYTES_MAX:
+            raise DeviceError(
+                errno.EINVAL,
+                f"{kind}.{key} is {value!r}: take a number of bytes from {least} to {_BYTES_MAX}",
+            )
 
 
 def _check_ioctls(device: Device) -> None:

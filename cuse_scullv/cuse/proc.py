@@ -54,6 +54,20 @@ def is_of(tid: int, pid: int) -> bool:
     return tid == pid or os.access(f"{PROC}/{pid}/task/{tid}", os.F_OK)
 
 
+def is_there(tid: int) -> bool:
+    """Whether there is a thread of that number."""
+    return os.access(f"{PROC}/{tid}", os.F_OK)
+
+
+def syscall_of(tid: int) -> str:
+    """The system call that the thread is in, as /proc/TID/syscall has it, or "running".
+    PermissionError where ptrace(2) would have one; FileNotFoundError: this kernel has no such file
+    (user-mode-linux has none); ProcessLookupError as of tgid_of."""
+    if tid <= 0 or not _is_ours():
+        raise ProcessLookupError(errno.ESRCH, f"no thread {tid} can be seen")
+    return _read(f"{tid}/syscall").decode()
+
+
 def is_ending(pid: int) -> bool:
     """Whether the process has gone, or all its threads are on their way out. They close their files
     then, before anybody hears of the end (kernel/exit.c: do_exit)."""

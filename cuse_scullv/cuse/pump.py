@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cuse_scullv._errors import check
 from cuse_scullv._native import lib
 
-from .device import DataPathDevice, Device, handlers
+from .device import WHOLE, DataPathDevice, Device, handlers
 from .loop import handler_loop
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def can_pump(device: Device) -> bool:
     """Whether no method of the device may block the loop. Not on the loop's own thread, which has
     to be free while the kernel makes the device."""
-    if isinstance(device, DataPathDevice):
-        return False
+    if isinstance(device, DataPathDevice) or device.transfers == WHOLE:
+        return False  # a look at the client may take a moment (whole.py)
     own = handlers(device)
     if not own or not all(inspect.iscoroutinefunction(handler) for handler in own):
         return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from .file import File
     from .ioctl import IoctlRequest
     from .pool import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Of a read or write that stands for the system call that it is the first part of."""
+
+    part: int
+    """Bytes of that part."""
+    total: int
+    """Bytes that the client has asked for."""
 
 
 class Request:
@@ -42,6 +53,7 @@ class Request:
         "task",
         "uid",
         "waiter",
+        "whole",
         "worker",
     )
 
@@ -59,6 +71,7 @@ class Request:
         self.uid = call.uid
         self.gid = call.gid
         self.size = 0  # READ, WRITE: bytes
+        self.whole: Whole | None = None  # READ, WRITE: it is a whole system call (whole.py)
         self.cancelled = 0
         self.started = 0.0  # time.monotonic(); 0: there is no deadline
         self.waiter: Wakeable | None = None

@@ -440,6 +440,7 @@ class Session(Answers):
 # Whom a release() is for that no client asked for.
 _NOBODY = SimpleNamespace(id=0, pid=0, uid=0, gid=0)
 _UNKNOWN = Ending("unknown")
+_VIEW_SIZE = 1 << 17  # of the buffer that a thread has for readinto, bytes
 _RELEASE_S = 5.0  # most that the end of a device waits for one such release()
 
 
@@ -454,8 +455,10 @@ def _reader(readinto: Handler) -> Handler:
 
     def read(file: File, size: int) -> memoryview:
         view: memoryview | None = getattr(local, "view", None)
-        if view is None or len(view) < size:
-            view = local.view = memoryview(bytearray(max(size, 1 << 17)))
+        if size > _VIEW_SIZE:
+            view = memoryview(bytearray(size))
+        elif view is None:
+            view = local.view = memoryview(bytearray(_VIEW_SIZE))
         return view[: checked(readinto(file, view[:size]), size)]
 
     async def read_async(file: File, size: int) -> memoryview:

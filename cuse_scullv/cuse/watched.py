@@ -13,7 +13,7 @@ from .answer import logger
 from .client import Client
 from .clients import Clients
 from .current import current
-from .device import Device, overrides
+from .device import Device
 from .file import File
 from .loop import handler_loop, start
 from .pool import Pool, Worker
@@ -114,10 +114,3 @@ class WatchedSession(Session):
     def _keep_gone(self, request: Request) -> None:
         if self.keeping is not None:
             self.keeping.save_now(request)
-
-
-def session_of(device: Device, callers: int, on_end: Callable[[], None]) -> Session:
-    """The session that the device needs."""
-    if overrides(device, "client_gone"):
-        return WatchedSession(device, callers, on_end)
-    return Session(device, callers, on_end)

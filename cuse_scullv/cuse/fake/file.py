@@ -12,13 +12,14 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
+from ..remote import Area, playing
+from ..system_call import READ, WRITE
 from . import wire
+from .client import FakeClient
 from .memory import Bad, ClientMemory, oserror
 
 _NOT_SENT = os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_TRUNC  # open flags that the kernel keeps
 _DEFAULT_POLL = select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM
-
-Area = tuple[int, int]  # address and length, bytes
 
 
 class IoctlResult(NamedTuple):
@@ -83,6 +84,13 @@ class FakeFile:
         caller = (self.pid, self.uid, self.gid)
         return self.kernel._await(self.kernel._send(opcode, body, out_min, out_max, caller))
 
+    def _seen(
+        self, direction: int, size: int = 0, data: bytes = b""
+    ) -> AbstractContextManager[None]:
+        """Within, the server can look at the client, as at one of the kernel's."""
+        tid = threading.get_native_id() if self.pid is None else self.pid
+        return playing(tid, FakeClient(self.kernel.memory, direction, size, data))
+
     def _check(self, allowed: tuple[int, ...] | None = None) -> None:
         if self.closed or (allowed is not None and self.flags & os.O_ACCMODE not in allowed):
             raise oserror(errno.EBADF)
@@ -96,6 +104,10 @@ class FakeFile:
     def read(self, size: int) -> bytes:
         """read(2) of `size` bytes. OSError as the server says, EBADF."""
         self._check((os.O_RDONLY, os.O_RDWR))
+        with self._seen(READ, size):
+            return self._read(size)
+
+    def _read(self, size: int) -> bytes:
         limit = min(wire.MAX_REQUEST, self.kernel.init().max_read)
         data = bytearray()
         while len(data) < size:
@@ -117,7 +129,11 @@ class FakeFile:
         self._check((os.O_WRONLY, os.O_RDWR))
         if isinstance(data, Bad):
             raise oserror(errno.EFAULT)
-        view = memoryview(data).cast("B")
+        content = bytes(data)
+        with self._seen(WRITE, len(content), content):
+            return self._write(memoryview(content))
+
+    def _write(self, view: memoryview) -> int:
         limit = min(wire.MAX_REQUEST, self.kernel.init().max_write)
         done = 0
         while done < len(view):
@@ -156,8 +172,8 @@ class FakeFile:
                 raise ValueError(f"command {cmd:#x} passes {size} bytes, not {len(arg)}")
             arg = memory.alloc(bytes(arg).ljust(size, b"\0"), compat=compat)
         flags = (wire.IOCTL_COMPAT | wire.IOCTL_32BIT) if compat else 0
-        ins: list[tuple[int, int]] = []
-        outs: list[tuple[int, int]] = []
+        ins: list[Area] = []
+        outs: list[Area] = []
         if self.kernel.unrestricted:
             flags |= wire.IOCTL_UNRESTRICTED
         else:
@@ -186,12 +202,7 @@ class FakeFile:
         return IoctlResult(result, body)
 
     def _ioctl_once(
-        self,
-        cmd: int,
-        arg: int,
-        flags: int,
-        ins: list[tuple[int, int]],
-        outs: list[tuple[int, int]],
+        self, cmd: int, arg: int, flags: int, ins: list[Area], outs: list[Area]
     ) -> bytes:
         in_size = sum(length for _, length in ins)
         out_size = sum(length for _, length in outs)
@@ -211,7 +222,7 @@ class FakeFile:
 
     def _retry(
         self, flags: int, body: bytes, n_in: int, n_out: int
-    ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    ) -> tuple[list[Area], list[Area]]:
         """The areas that the server asks for (fuse_do_ioctl, fuse_copy_ioctl_iovec)."""
         if not flags & wire.IOCTL_UNRESTRICTED:
             raise self.kernel._wrong("a retry was asked for in restricted mode")
