@@ -97,6 +97,13 @@ def test_the_devices_of_the_page_work(
         file.write(image + b"none")
     assert caught.value.errno == errno.EBADMSG
     assert file.read(1 << 20) == image
+    kernel = cuse_device(code["Histogram"]("histogram"))
+    text = kernel.memory.alloc(b"b" * 1_000_000)
+    head = text.to_bytes(8, "little") + (1_000_000).to_bytes(8, "little")
+    room = kernel.memory.alloc(head + bytes(8 * 256))
+    assert kernel.open().ioctl(cuse.IO("H", 1), room).result == 0
+    counts = memoryview(kernel.memory.read(room + 16, 8 * 256)).cast("Q")
+    assert [counts[ord(letter)] for letter in "abc"] == [0, 1_000_000, 0]
 
 
 def test_the_report_of_the_page_is_one(
@@ -145,6 +152,7 @@ def test_the_reference_has_every_public_name(name: str) -> None:
         cuse.IoctlReply,
         cuse.Condition,
         cuse.Queue,
+        cuse.RemoteMemory,
         cuse.Semaphore,
         cuse.Channel,
         cuse.Workers,

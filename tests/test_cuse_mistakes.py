@@ -76,6 +76,7 @@ def test_a_class_attribute_that_hides_a_method_is_said(value: object) -> None:
         ("transfer", "whole", "transfers"),
         ("Transfers", "whole", "transfers"),
         ("transfers_mx", 1 << 20, "transfers_max"),
+        ("client_memmory", 1 << 20, "client_memory"),
     ],
 )
 def test_a_misspelt_setting_is_said(name: str, value: object, meant: str) -> None:

@@ -330,6 +330,8 @@ def test_a_new_call_of_the_thread_ends_the_one_before(cuse_device: Any) -> None:
         ("transfers", None),
         ("transfers_max", PART - 1),
         ("transfers_max", "1M"),
+        ("client_memory", -1),
+        ("client_memory", 1 << 40),
     ],
 )
 def test_settings_that_cannot_be_are_said(name: str, value: object) -> None:

@@ -25,6 +25,7 @@ from .host import Availability, Status, availability
 from .ioctl import IO, IOR, IOW, IOWR, Command, IoctlReply, IoctlRequest, ioctl
 from .keeping import retry
 from .queue import Queue
+from .remote import RemoteMemory
 from .run import run
 from .semaphore import Semaphore
 from .serve import arguments, serve
@@ -52,6 +53,7 @@ __all__ = [
     "IoctlRequest",
     "Operation",
     "Queue",
+    "RemoteMemory",
     "Semaphore",
     "Statistics",
     "Status",

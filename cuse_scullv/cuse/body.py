@@ -8,7 +8,7 @@ from typing import Any
 
 ATTRIBUTES = ("name", "major", "minor", "mode", "owner", "group", "unrestricted", "timeout")
 """Of every device: Device.__init__ sets them, which hides a method of that name."""
-SETTINGS = ("transfers", "transfers_max")
+SETTINGS = ("transfers", "transfers_max", "client_memory")
 """Values that a class may have: a method of that name is a mistake as well."""
 
 

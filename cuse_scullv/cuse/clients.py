@@ -9,7 +9,6 @@ Lock order: the lock of Clients, then that of Deaths."""
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Callable
 
@@ -17,7 +16,7 @@ from .client import Client
 from .deaths import deaths
 from .ending import Ending
 from .file import File
-from .proc import comm_of, is_ending, is_of, open_pidfd
+from .proc import comm_of, is_ending, open_pidfd, still_has
 
 Gone = Callable[[File, Client], None]
 
@@ -34,13 +33,7 @@ class _Process:
 
     def has(self, tid: int) -> bool:
         """Whether that is one of its threads, or was until it died."""
-        try:
-            signal.pidfd_send_signal(self.pidfd, 0)
-        except PermissionError:
-            pass  # it is there, and not ours
-        except OSError:
-            return False  # ESRCH: it was waited for, so its number is free; EBADF: closed
-        return is_of(tid, self.client.pid)
+        return still_has(self.pidfd, self.client.pid, tid)
 
 
 class Clients:

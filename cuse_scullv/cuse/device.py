@@ -77,8 +77,10 @@ class Device:
     `transfers_max` bytes, where that can be known: `File.whole` says whether. "parts": what the
     kernel makes of it, at most 128 KiB each."""
     transfers_max: int = 16 << 20
-    """Bytes; a system call of more is a short one. At least 131,072. Both are set in a class, or
-    before the device is served."""
+    """Bytes; a system call of more is a short one. At least 131,072."""
+    client_memory: int = 0
+    """Bytes of a client's memory that ioctls may read or write at once by `IoctlRequest.memory`; 0:
+    they may not. The three are set in a class, or before the device is served."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
     from .file import File
+    from .remote import Area, RemoteMemory
 
 Type: TypeAlias = "type[ctypes._CData] | str | struct.Struct | int"
 """Of an argument: a ctypes type, a format of the struct module, or a number of raw bytes."""
-Area: TypeAlias = "tuple[int, int]"
-"""Of a client's memory: address and length, bytes."""
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _SIZE_LIMIT = 1 << 14  # _IOC_SIZEBITS
@@ -214,6 +213,7 @@ class IoctlRequest:
     """The device has asked to name the client's memory itself: `fetch` and `reserve` work."""
     ins: list[Area] = field(default_factory=list, repr=False)
     outs: list[Area] = field(default_factory=list, repr=False)
+    _memory: RemoteMemory | None = field(default=None, repr=False)
     _fetched: int = 0
     _reserved: int = 0
 
@@ -258,6 +258,14 @@ class IoctlRequest:
         if self._fetched > len(self.data) or self._reserved > self.out_size:
             raise Retry
         return pieces
+
+    @property
+    def memory(self) -> RemoteMemory:
+        """All memory of the client, by process_vm_readv(2): beyond 128 KiB, and the method runs
+        once. Of devices with `client_memory` only, else RuntimeError."""
+        if self._memory is None:
+            raise RuntimeError("memory needs a device with client_memory = BYTES")
+        return self._memory
 
     def _piece(self, address: int, length: int) -> bytes:
         if length:

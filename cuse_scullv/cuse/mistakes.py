@@ -49,7 +49,7 @@ def _check_settings(device: Device) -> None:
             errno.EINVAL,
             f"{kind}.transfers is {device.transfers!r}: take {PARTS!r} or {WHOLE!r}",
         )
-    for key, least in (("transfers_max", PART_MAX),):
+    for key, least in (("transfers_max", PART_MAX), ("client_memory", 0)):
         value = getattr(device, key)
         if not isinstance(value, int) or not least <= value <= _BYTES_MAX:
             raise DeviceError(

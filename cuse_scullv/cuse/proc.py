@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,6 +58,18 @@ def is_of(tid: int, pid: int) -> bool:
 def is_there(tid: int) -> bool:
     """Whether there is a thread of that number."""
     return os.access(f"{PROC}/{tid}", os.F_OK)
+
+
+def still_has(pidfd: int, pid: int, tid: int) -> bool:
+    """Whether `tid` is a thread of the process that `pidfd` was opened for, or was until it died
+    unless it has been waited for since."""
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except PermissionError:
+        pass  # it is there, and not ours
+    except OSError:
+        return False  # ESRCH: it was waited for, so its number is free; EBADF: closed
+    return is_of(tid, pid)
 
 
 def syscall_of(tid: int) -> str:

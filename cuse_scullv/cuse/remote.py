@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from .proc import syscall_of
+from .proc import open_pidfd, still_has, syscall_of
 
 Area: TypeAlias = "tuple[int, int]"
 """Address and length, bytes, in the client's memory."""
@@ -104,3 +105,59 @@ def playing(tid: int, client: Remote) -> Iterator[None]:
 def remote_of(tid: int) -> Remote:
     """The thread of that number."""
     return played.get(tid) or Thread(tid)
+
+
+class RemoteMemory:
+    """The memory of a client, while its ioctl waits to be answered: `IoctlRequest.memory`."""
+
+    def __init__(self, tid: int, limit: int, is_waiting: Callable[[], bool]) -> None:
+        self._tid = tid
+        self._limit = limit
+        self._is_waiting = is_waiting
+        self._remote = remote_of(tid)
+        self._pid, self._pidfd = 0, -1
+
+    def __del__(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+
+    def read(self, address: int, length: int) -> bytes:
+        """`length` bytes at `address` of the client's memory (process_vm_readv(2)).
+
+        OSError, which a handler may let pass to the client: EFAULT, not all of them can be read
+        there; ENOMEM, more than `Device.client_memory`; EPERM, this process may not (see
+        ptrace(2), "Ptrace access mode checking"); ESRCH, the client no longer waits, or is of a pid
+        namespace that cannot be seen."""
+        self._check(address, length)
+        data = self._remote.read([(address, length)]) if length else b""
+        if len(data) < length:
+            raise _oserror(errno.EFAULT)
+        return bytes(data)
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Puts `data` at `address` (process_vm_writev(2)). OSError as read; after EFAULT the first
+        pages may have been written."""
+        content = bytes(data)
+        self._check(address, len(content))
+        if content and self._remote.write(address, content) < len(content):
+            raise _oserror(errno.EFAULT)
+
+    def _check(self, address: int, length: int) -> None:
+        if length < 0 or length > self._limit:
+            raise _oserror(errno.ENOMEM)
+        if not 0 <= address <= (1 << 64) - 1 - length:
+            raise _oserror(errno.EFAULT)
+        if not self._is_waiting():
+            raise _oserror(errno.ESRCH)
+        if self._tid in played:
+            return
+        # The kernel may have let the client go without us (the device was aborted): then its
+        # number may be another's by now.
+        if self._pidfd < 0:
+            self._pid, self._pidfd = open_pidfd(self._tid)
+        elif not still_has(self._pidfd, self._pid, self._tid):
+            raise _oserror(errno.ESRCH)
+
+
+def _oserror(code: int) -> OSError:
+    return OSError(code, os.strerror(code))

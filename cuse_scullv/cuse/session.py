@@ -18,6 +18,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -38,6 +39,7 @@ from .native import warn_refused
 from .polls import Polls
 from .pool import Pool, Worker
 from .pump import can_pump
+from .remote import RemoteMemory
 from .request import Request
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class Session(Answers):
         self._poll, self._run_poll = self._way(device.poll)
         self._read_name = "readinto" if into else "read"
         self._has_poll = overrides(device, "poll")
+        self._memory_max = device.client_memory
         kinds: dict[int, Callable[[Call], None]] = {
             lib.CALL_OPEN: self._on_open,
             lib.CALL_RELEASE: self._on_release,
@@ -314,6 +317,9 @@ class Session(Answers):
                 compat=bool(flags & _FLAG_COMPAT),
                 unrestricted=bool(flags & _FLAG_UNRESTRICTED),
             )
+            if self._memory_max:
+                is_waiting = partial(self.pending.__contains__, request.id)
+                request.ioctl._memory = RemoteMemory(call.pid, self._memory_max, is_waiting)
             self._run_ioctl(request, self.finish_ioctl, self._ioctl, file, request.ioctl)
 
     def _on_poll(self, call: Call) -> None:

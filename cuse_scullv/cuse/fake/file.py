@@ -85,7 +85,7 @@ class FakeFile:
         return self.kernel._await(self.kernel._send(opcode, body, out_min, out_max, caller))
 
     def _seen(
-        self, direction: int, size: int = 0, data: bytes = b""
+        self, direction: int | None = None, size: int = 0, data: bytes = b""
     ) -> AbstractContextManager[None]:
         """Within, the server can look at the client, as at one of the kernel's."""
         tid = threading.get_native_id() if self.pid is None else self.pid
@@ -180,6 +180,13 @@ class FakeFile:
             area = (arg, _ioc_size(cmd))
             ins = [area] if _ioc_writes(cmd) else []
             outs = [area] if _ioc_reads(cmd) else []
+        with self._seen():
+            return self._ioctl(cmd, arg, flags, ins, outs)
+
+    def _ioctl(
+        self, cmd: int, arg: int, flags: int, ins: list[Area], outs: list[Area]
+    ) -> IoctlResult:
+        memory = self.kernel.memory
         while True:
             answer = self._ioctl_once(cmd, arg, flags, ins, outs)
             result, out_flags, n_in, n_out = wire.IOCTL_OUT.unpack_from(answer)
