@@ -207,6 +207,16 @@ void call_drop_poll(uint64_t poll);
 void call_pause(void);
 void call_resume(void);
 
+/* --- wake.c: system calls that end where their thread is woken ------------------------------------ */
+/* This thread can be woken by the signal whose number this returns: by pthread_kill(3), repeated
+ * until the call has ended, for it may come too early. */
+int wake_prepare(void);
+/* As the system calls, but -errno; -EINTR where the thread was woken before anything was done. */
+int64_t wakeable_open(const char *path, int flags); /* with O_CLOEXEC */
+int64_t wakeable_read(int fd, void *data, size_t size);
+int64_t wakeable_write(int fd, const void *data, size_t size);
+int64_t wakeable_ioctl(int fd, uint32_t command, uint64_t argument);
+
 /* --- channel.c: workers on a channel ---------------------------------------------------------- */
 enum placement_policy { PLACEMENT_NONE, PLACEMENT_FOLLOW, PLACEMENT_LIST };
 struct channel_options {

@@ -4,14 +4,12 @@
 #include "channel/roster.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/lock.h"
 #include "base/thread.h"
-
-#define WAKE_SIGNAL (SIGRTMIN + 7)
+#include "base/wake.h"
 
 static void worker_free(struct worker *worker)
 {
@@ -86,33 +84,11 @@ void roster_leave(struct roster *roster, struct worker *worker)
 
 /* --- all of them ------------------------------------------------------------------------------- */
 
-static void on_wake(int signal)
-{
-    (void)signal;
-}
-
-void roster_prepare(void)
-{
-    struct sigaction action = {.sa_handler = on_wake}; /* no SA_RESTART: read returns */
-
-    sigemptyset(&action.sa_mask);
-    sigaction(WAKE_SIGNAL, &action, NULL);
-}
-
-void roster_be_wakeable(void)
-{
-    sigset_t wake;
-
-    sigemptyset(&wake);
-    sigaddset(&wake, WAKE_SIGNAL);
-    pthread_sigmask(SIG_UNBLOCK, &wake, NULL);
-}
-
 static void wake_all(const struct roster *roster)
 {
     for (unsigned i = 0; i < THREADS_MAX; i++)
         if (roster->worker[i] && roster->worker[i]->room.body)
-            pthread_kill(roster->worker[i]->thread, WAKE_SIGNAL);
+            wake_thread(roster->worker[i]->thread);
 }
 
 static uint64_t answered(const struct roster *roster)

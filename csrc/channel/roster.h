@@ -62,9 +62,6 @@ int roster_start(struct roster *roster, struct workers *workers, size_t payload_
                  void *(*main)(void *worker));
 /* The thread of `worker` is about to end early: its number is free. It is freed by others. */
 void roster_leave(struct roster *roster, struct worker *worker);
-/* Before the first thread, and on each thread that receives. */
-void roster_prepare(void);
-void roster_be_wakeable(void);
 uint64_t workers_answered(struct workers *workers);
 /* False: some were still in an upcall after `timeout_ms`. */
 bool workers_stop(struct workers *workers, uint32_t timeout_ms);

@@ -23,6 +23,7 @@
 
 #include "base/killpoint.h"
 #include "base/lock.h"
+#include "base/wake.h"
 #include "channel/reader.h"
 
 
@@ -338,7 +339,7 @@ static void *worker_main(void *arg)
     struct workers *workers = worker->workers;
     bool early;
 
-    roster_be_wakeable();
+    wake_allow();
     placement_join(workers->placement, worker->number);
     early = worker_loop(worker);
     placement_leave(workers->placement, worker->number);
@@ -472,7 +473,7 @@ int workers_start(struct workers *workers, unsigned threads)
     workers->tell = workers_tell;
     if (workers->pumped)
         return request_room_init(&workers->room, workers->payload_max, workers->ledger, 0);
-    roster_prepare();
+    wake_install();
     rc = workers_resume(workers);
     if (rc == 0)
         rc = start_all(workers, is_foreign(workers) ? 2 : threads);

@@ -5,8 +5,6 @@ A context variable, for it is right on threads and in asyncio tasks alike.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from contextvars import ContextVar
 from threading import Lock
 from typing import Protocol
@@ -52,25 +50,29 @@ class Running(Protocol):
 current: ContextVar[Running | None] = ContextVar("cuse_request", default=None)
 
 
-@contextlib.contextmanager
-def pausing(running: Running | None) -> Iterator[None]:
+class pausing:  # noqa: N801 - as contextlib's
     """A handler waits within: it does not count as running, so that it holds nobody up.
 
     Not with a lock held that others need to end: going on may take a moment."""
-    worker = running.worker if running is not None else None
-    alone = running.alone if running is not None else None
-    if alone is not None:
-        alone.release()
-    if worker is not None:
-        worker.pause()
-    else:
-        lib.call_pause()
-    try:
-        yield
-    finally:
-        if worker is not None:
-            worker.resume()
+
+    __slots__ = ("_alone", "_worker")
+
+    def __init__(self, running: Running | None) -> None:
+        self._worker = running.worker if running is not None else None
+        self._alone = running.alone if running is not None else None
+
+    def __enter__(self) -> None:
+        if self._alone is not None:
+            self._alone.release()
+        if self._worker is not None:
+            self._worker.pause()
+        else:
+            lib.call_pause()
+
+    def __exit__(self, *exc: object) -> None:
+        if self._worker is not None:
+            self._worker.resume()
         else:
             lib.call_resume()
-        if alone is not None:
-            alone.acquire()
+        if self._alone is not None:
+            self._alone.acquire()
