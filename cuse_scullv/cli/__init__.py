@@ -35,6 +35,8 @@ COMMANDS = (
     "seek-copy",
     "save",
     "load",
+    "proxy",
+    "replay",
     "doctor",
     "bench",
 )
