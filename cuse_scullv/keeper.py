@@ -26,6 +26,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
+from cuse_scullv.background import let_go
 from cuse_scullv.spare import Spare
 from cuse_scullv.supervise import WAKE
 from cuse_scullv.worker import WORDS_MAX, Ends, Worker
@@ -138,6 +139,8 @@ class Keeper(ABC):
     def _work_later(self, ends: Ends) -> NoReturn:
         if self._worker is not None:
             self._worker.leave()
+        if self._in_background:
+            let_go()
         self._work(ends)
 
     def _renew_spare(self) -> None:

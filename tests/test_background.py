@@ -109,6 +109,12 @@ def test_daemon_returns_when_clients_can_open(files: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.mount
+def test_a_spare_worker_leaves_the_terminal_alone(files: Path) -> None:
+    assert cli(*SERVE, str(files), "--daemon", "--recover").returncode == 0  # its output has ended
+    assert cli("stop", str(files)).returncode == 0
+
+
+@pytest.mark.mount
 def test_a_server_in_the_foreground_is_stopped_too(files: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "cuse_scullv", *SERVE, str(files)], stderr=subprocess.PIPE
