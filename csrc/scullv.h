@@ -144,6 +144,47 @@ void handle_free(struct handle *handle); /* gives the maker's reference back */
  * -ENXIO. */
 int64_t handle_seek(struct handle *handle, int64_t offset, uint32_t whence);
 
+/* --- filters.c: what befalls requests before they are answered ---------------------------------------- */
+enum filter_kind {
+    FILTER_ERROR,      /* error */
+    FILTER_DELAY,      /* delay_ns, jitter_ns */
+    FILTER_RATE,       /* bytes: a second */
+    FILTER_SHORT,      /* bytes: of a READ or WRITE at most; 0: by chance */
+    FILTER_READONLY,   /* error, of a WRITE, and of an OPEN for writing */
+    FILTER_STUCK_POLL, /* nothing is ever ready */
+    FILTER_CORRUPT,    /* bits: of a READ or WRITE, that change */
+    FILTER_HANGUP      /* error, of all from then on */
+};
+struct filter_spec {
+    uint32_t kind; /* enum filter_kind */
+    uint32_t ops;  /* it concerns: 1 << enum call_kind, each */
+    int32_t error; /* errno */
+    uint32_t bits;
+    uint64_t bytes, delay_ns, jitter_ns;
+    uint64_t after_bytes, after_ns; /* it acts once so much has gone by */
+    uint64_t count;  /* on so many requests; 0: without end */
+    uint64_t chance; /* of 2^32 */
+    uint64_t seed;   /* of that chance, and of all others */
+    char file[256];  /* it acts while this is there; "": always */
+    char text[480];  /* what was typed */
+};
+struct filter_seen {
+    uint64_t number;
+    uint64_t seen, acted; /* requests */
+    uint32_t kind;
+    char text[480];
+};
+struct filters;
+/* Of device `place` in the state `fd`, which stays the caller's; -1: of this process alone, or of those that
+ * it forks. NULL: no memory. Held by the channels that it is given to. */
+struct filters *filters_new(int fd, uint32_t place);
+void filters_free(struct filters *filters);
+/* At the end. Its number, which is given once; or -ENOSPC. Clients may be at work. */
+int64_t filters_add(struct filters *filters, const struct filter_spec *spec);
+int filters_remove(struct filters *filters, uint64_t number); /* -ENOENT */
+/* The first one whose number is larger than `after`. False: there is none. */
+bool filters_next(struct filters *filters, uint64_t after, struct filter_seen *found);
+
 /* --- upcall.c: one request on its way through Python -------------------------------------------- */
 enum call_kind {
     CALL_OPEN,    /* flags */
@@ -174,6 +215,8 @@ struct call {
     int32_t pid;
     uint32_t uid, gid;
     int32_t again; /* 1: it was running when a worker before this one died */
+    int32_t refusal; /* errno that it is to be answered with after `delay_ns`; 0: by its handler */
+    uint64_t delay_ns; /* of a channel that is pumped: before that it does not begin */
 };
 /* The upcall. `owner` is what the channel was opened with. Every call is answered
  * exactly once by a call_reply_*, from any thread, during the upcall or later, and answering takes it
@@ -269,6 +312,7 @@ struct cuse_setup {
     bool data_path;        /* open files have handles: READ and WRITE are answered in C */
     bool pumped;           /* no threads: whoever sees `fd` readable calls channel_pump */
     struct ledger *ledger; /* NULL: Python numbers open files; the channel's, on failure too */
+    struct filters *filters; /* held by the channel; NULL: there will be none */
 };
 /* A channel to serve the device on `fd`, an open /dev/cuse or a SEQPACKET socket that speaks the same,
  * which channel_begin does. `fd` is the channel's from here on, and closed by a failure as by the end.
@@ -284,6 +328,7 @@ const char *cuse_library_version(void); /* of the libfuse that is there */
 struct fileview_file {
     const char *name;
     struct store *store; /* held by the view */
+    struct filters *filters; /* held by the channel; NULL: there will be none */
 };
 struct fileview_setup {
     const struct fileview_file *files;

@@ -9,7 +9,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
-FLOORS = (("view",), ("channel",), ("store", "placement"), ("memory",), ("recover",), ("base",))
+FLOORS = (
+    ("view",),
+    ("channel",),
+    ("store", "placement", "filter"),
+    ("memory",),
+    ("recover",),
+    ("base",),
+)
 """From the top: a room includes from its own and from the floors below. The seam is for all."""
 
 Arrows = dict[str, set[str]]

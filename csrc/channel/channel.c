@@ -44,6 +44,9 @@ struct channel *channel_new(void)
 void channel_discard(struct channel *channel)
 {
     placement_free(channel->workers.placement);
+    for (unsigned i = 0; i < channel->workers.n_filters; i++)
+        filters_free(channel->workers.filters[i]);
+    free(channel->workers.filters);
     ledger_free(channel->upcalls.ledger);
     queue_destroy(&channel->workers.queue);
     counters_free(channel->upcalls.counters);
@@ -90,6 +93,21 @@ static void resume(struct channel *channel)
     channel->resumed = false;
 }
 
+static int hold_filters(struct workers *workers, const struct channel_setup *setup)
+{
+    if (!setup->n_filters)
+        return 0;
+    workers->filters = calloc(setup->n_filters, sizeof(struct filters *));
+    if (!workers->filters)
+        return -ENOMEM;
+    for (unsigned i = 0; i < setup->n_filters; i++)
+        workers->filters[i] = filters_hold(setup->filters[i]);
+    workers->n_filters = setup->n_filters;
+    workers->first_node = setup->first_node;
+    workers->node_mask = setup->first_node ? UINT64_MAX : 0;
+    return 0;
+}
+
 int channel_prepare(struct channel *channel, const struct channel_setup *setup)
 {
     const struct channel_options *options = setup->options;
@@ -98,6 +116,7 @@ int channel_prepare(struct channel *channel, const struct channel_setup *setup)
     channel->setup = *setup;
     channel->setup.options = NULL; /* the caller's */
     channel->threads = options->threads;
+    channel->setup.filters = NULL;
     channel->upcalls.owner = setup->owner;
     channel->upcalls.fd = setup->fd;
     channel->upcalls.ledger = setup->ledger;
@@ -114,7 +133,7 @@ int channel_prepare(struct channel *channel, const struct channel_setup *setup)
     workers->on_end = on_end;
     workers->queue.callers = options->callers;
     workers->placement = placement_new(options);
-    if (!workers->placement)
+    if (!workers->placement || hold_filters(workers, setup) < 0)
         return -ENOMEM;
     if (setup->ledger)
         ledger_warm_rooms(setup->ledger, 1 + options->threads, setup->payload_max + 4096);
@@ -128,6 +147,9 @@ int channel_begin(struct channel *channel)
 
     if (setup->ledger)
         ledger_begin(setup->ledger);
+    for (unsigned i = 0; i < channel->workers.n_filters; i++)
+        if (channel->workers.filters[i])
+            filters_begin(channel->workers.filters[i]);
     if (setup->begins)
         setup->begins(setup->arg);
     resume(channel);

@@ -15,6 +15,9 @@ struct channel_setup {
     size_t payload_max;     /* largest WRITE, bytes */
     bool pumped;            /* no workers; not with requests that are answered in C */
     struct ledger *ledger;  /* of open files that have handles, or NULL; the channel's from here on */
+    struct filters *const *filters; /* of the nodes from `first_node` on, each or NULL; held */
+    unsigned n_filters;
+    uint64_t first_node; /* 0: the first are of all nodes */
     const struct channel_options *options;
     void *owner; /* for python_call */
     /* In channel_begin, NULL: nothing: before anything is answered, and when the threads are there. */

@@ -47,7 +47,7 @@ struct book {
 #define ROOMS_AT (((sizeof(struct book) + 4095) / 4096) * 4096)
 #define ROOMS_BYTES (64 * LEDGER_ROOM)
 #define SAVED_AT (ROOMS_AT + ROOMS_BYTES)
-_Static_assert(SAVED_AT + SAVED_BYTES <= STATE_PLACE, "a channel's part");
+_Static_assert(SAVED_AT + SAVED_BYTES <= STATE_PLACE - STATE_FILTERS, "a channel's part");
 
 struct ledger {
     bool outlives;

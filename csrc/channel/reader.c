@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "channel/door.h"
+#include "channel/sieve.h"
 
 #define FIRST_READER 1u /* of a data channel, whose first worker is the caller */
 
@@ -81,6 +82,13 @@ static void note_interrupt(struct ledger *ledger, const void *message, size_t le
         ledger_interrupt_call(ledger, interrupt->unique);
 }
 
+/* Whether that was all. No request of a store lasts: whoever was interrupted, and does not wait in a
+ * filter, has the answer by now. */
+static bool heed_interrupt(struct workers *workers, const struct request_room *room)
+{
+    return sieve_interrupt(workers, room) || workers->kind != REQUEST_FOREIGN;
+}
+
 /* Nobody here counts lookups; and before INIT libfuse would answer even these. */
 static bool forgets(const struct request_room *room)
 {
@@ -101,6 +109,8 @@ static void decode(struct workers *workers, struct request_room *room, size_t le
     }
     if (forgets(room))
         return;
+    if (request_opcode(room) == FUSE_INTERRUPT && heed_interrupt(workers, room))
+        return;
     if (workers->ledger && request_is_greeting(room))
         ledger_keep_greeting(workers->ledger, room->message, length);
     if (workers->ledger && ledger_saves(workers->ledger))
@@ -108,37 +118,32 @@ static void decode(struct workers *workers, struct request_room *room, size_t le
     fuse_session_process_buf(workers->session, &message);
 }
 
-void reader_decode(struct workers *workers, struct request_room *room, size_t length)
-{
-    if (admit(workers, room, length))
-        decode(workers, room, length);
-}
-
 void reader_process(struct workers *workers, struct request_room *room, size_t length,
                     _Atomic uint64_t *answered)
 {
     const uint64_t begun_ns = request_time(room, workers->kind);
+    bool sieved;
 
     if (!admit(workers, room, length))
+        return;
+    sieved = sieve_is_for(workers, room);
+    if (sieved && !sieve(workers, room, &length))
         return;
     if (request_answer(room, workers->fd, workers->kind, length)) {
         atomic_fetch_add_explicit(answered, 1, memory_order_relaxed);
         request_count(room, workers->upcalls->counters, begun_ns);
     } else {
         decode(workers, room, length);
+        if (sieved)
+            sieve_end();
     }
 }
 
 static void process(struct worker *worker, size_t length)
 {
-    struct workers *workers = worker->workers;
-
     request_begin(&worker->room, length);
-    reader_process(workers, &worker->room, length, &worker->answered);
+    reader_process(worker->workers, &worker->room, length, &worker->answered);
     request_end(&worker->room);
-    /* Whatever it was: workers that starve must notice it also where nobody reads or writes. */
-    placement_see(workers->placement, worker->number, request_pid(&worker->room),
-                  request_closes(&worker->room));
 }
 
 bool reader_is_nothing(ssize_t length)
@@ -155,20 +160,36 @@ static void park(const struct worker *worker)
         placement_park(workers->placement, worker->number - FIRST_READER);
 }
 
-int reader_turn(struct worker *worker, bool busy)
+static inline int take(struct worker *worker)
 {
-    struct workers *workers = worker->workers;
-    uint64_t spin_for = busy ? spin_ns(workers) : 0;
-    ssize_t length;
+    ssize_t length = request_receive(&worker->room, worker->workers->fd, worker->workers->kind);
 
-    park(worker);
-    if (spin_for)
-        spin(workers, spin_for);
-    length = request_receive(&worker->room, workers->fd, workers->kind);
     if (reader_is_nothing(length))
         return 0;
     if (length <= 0)
         return length ? (int)length : -ENODEV;
     process(worker, (size_t)length);
     return 1;
+}
+
+int reader_take(struct worker *worker)
+{
+    return take(worker);
+}
+
+int reader_turn(struct worker *worker, bool busy)
+{
+    struct workers *workers = worker->workers;
+    uint64_t spin_for = busy ? spin_ns(workers) : 0;
+    int taken;
+
+    park(worker);
+    if (spin_for)
+        spin(workers, spin_for);
+    taken = take(worker);
+    /* Whatever it was: workers that starve must notice it also where nobody reads or writes. */
+    if (taken > 0)
+        placement_see(workers->placement, worker->number, request_pid(&worker->room),
+                      request_closes(&worker->room));
+    return taken;
 }

@@ -20,6 +20,7 @@
 
 #include "base/killpoint.h"
 #include "channel/door.h"
+#include "filter/flip.h"
 #include "store/handle.h"
 
 #define PAGE ((size_t)4096)
@@ -124,6 +125,11 @@ static int lay_out(struct request_room *room, struct iovec *iov)
 static struct fuse_in_header *header(const struct request_room *room)
 {
     return (struct fuse_in_header *)room->message;
+}
+
+const void *request_body(const struct request_room *room)
+{
+    return header(room) + 1;
 }
 
 ssize_t request_receive(struct request_room *room, int fd, enum request_kind kind)
@@ -259,13 +265,25 @@ static void reply_written(const struct request_room *room, int fd, size_t bytes)
 
 /* --- READ -------------------------------------------------------------------------------------- */
 
-/* What a plan has no room for (quanta of a few bytes), or no use, is copied through the body. */
-static ssize_t read_copied(struct request_room *room, int fd, enum request_kind kind,
-                           struct handle *handle, const struct fuse_read_in *in)
+/* READ's arguments lie within the 80 bytes: the body is free for the data. */
+static size_t read_size(const struct request_room *room)
 {
-    ssize_t n = kind == REQUEST_NODE
-                    ? handle_read(handle, room->body, in->size, in->offset > 0)
-                    : store_read_into(handle_store(handle), in->offset, room->body, in->size, 0);
+    const struct fuse_read_in *in = request_body(room);
+
+    return in->size > room->payload_max ? room->payload_max : in->size;
+}
+
+static ssize_t read_into_body(struct request_room *room, enum request_kind kind,
+                              struct handle *handle, uint64_t offset, size_t size)
+{
+    return kind == REQUEST_NODE
+               ? handle_read(handle, room->body, size, offset > 0)
+               : store_read_into(handle_store(handle), offset, room->body, size, 0);
+}
+
+/* Bytes of the body, or -errno. */
+static ssize_t reply_body(const struct request_room *room, int fd, ssize_t n)
+{
     struct iovec iov[2] = {[1] = {room->body, (size_t)(n < 0 ? 0 : n)}};
 
     if (n < 0)
@@ -273,6 +291,19 @@ static ssize_t read_copied(struct request_room *room, int fd, enum request_kind 
     else
         reply(room, fd, iov, 2, (size_t)n);
     return n;
+}
+
+void request_answer_read_flipped(struct request_room *room, int fd, enum request_kind kind,
+                                 uint32_t bits, uint64_t dice)
+{
+    const struct fuse_read_in *in = request_body(room);
+    struct handle *handle = ledger_hold(room->ledger, in->fh);
+    ssize_t n = handle ? read_into_body(room, kind, handle, in->offset, read_size(room)) : -EBADF;
+
+    if (n > 0)
+        flip_all(room->body, (size_t)n, bits, dice);
+    room->answered = reply_body(room, fd, n);
+    handle_free(handle);
 }
 
 static void reply_small(const struct request_room *room, int fd, const struct read_plan *plan)
@@ -299,19 +330,16 @@ static void reply_plan(const struct request_room *room, int fd, const struct rea
 static ssize_t answer_read(struct request_room *room, int fd, enum request_kind kind,
                            struct handle *handle)
 {
-    /* READ's arguments lie within the 80 bytes: the body is free for the data. */
-    const struct fuse_read_in *in = (const void *)(room->message + sizeof(struct fuse_in_header));
-    struct fuse_read_in want = *in;
+    const struct fuse_read_in *in = request_body(room);
+    const size_t size = read_size(room);
     struct read_plan plan;
     int rc;
 
-    if (want.size > room->payload_max)
-        want.size = (uint32_t)room->payload_max;
     rc = kind == REQUEST_NODE
-             ? handle_plan_read(handle, want.size, want.offset > 0, &plan)
-             : store_plan_read(handle_store(handle), want.offset, want.size, 0, &plan);
-    if (rc == -E2BIG)
-        return read_copied(room, fd, kind, handle, &want);
+             ? handle_plan_read(handle, size, in->offset > 0, &plan)
+             : store_plan_read(handle_store(handle), in->offset, size, 0, &plan);
+    if (rc == -E2BIG) /* no room in a plan (quanta of a few bytes), or no use */
+        return reply_body(room, fd, read_into_body(room, kind, handle, in->offset, size));
     if (rc < 0) {
         reply_error(room, fd, rc);
         return rc;
@@ -386,8 +414,7 @@ bool request_answer(struct request_room *room, int fd, enum request_kind kind, s
         return true;
     }
     gather(room, payload);
-    /* No request of a store lasts: whoever was interrupted has the answer by now. */
-    return in->opcode == FUSE_INTERRUPT;
+    return false;
 }
 
 uint64_t request_time(const struct request_room *room, enum request_kind kind)
@@ -415,6 +442,57 @@ void request_refuse(const struct request_room *room, int fd, size_t length, int 
         reply_error(room, fd, error);
 }
 
+void request_answer_poll(const struct request_room *room, int fd, uint32_t events)
+{
+    struct {
+        struct fuse_out_header out;
+        struct fuse_poll_out poll;
+    } reply = {
+        .out = out_header(room, sizeof(struct fuse_poll_out), 0),
+        .poll = {.revents = events},
+    };
+
+    settle(room, fd, write(fd, &reply, sizeof(reply)));
+}
+
+/* --- what filters change ----------------------------------------------------------------------- */
+
+size_t request_cut(struct request_room *room, uint32_t bytes, size_t length)
+{
+    struct fuse_in_header *in = header(room);
+
+    if (in->opcode == FUSE_READ) {
+        ((struct fuse_read_in *)(in + 1))->size = bytes;
+        return length;
+    }
+    ((struct fuse_write_in *)(in + 1))->size = bytes;
+    in->len = (uint32_t)(REQUEST_HEAD + bytes);
+    return in->len;
+}
+
+/* Of the payload, where it was received. */
+static uint8_t *payload_byte(const struct request_room *room, size_t at)
+{
+    const struct spares *spares = &room->spares;
+    size_t piece;
+
+    if (at >= room->laid)
+        return room->body + at;
+    piece = arena_region_bytes(spares->arena);
+    return (uint8_t *)arena_address(spares->arena, spares->region[at / piece]) + at % piece;
+}
+
+void request_flip(struct request_room *room, uint32_t bits, uint64_t dice)
+{
+    const size_t bytes = ((const struct fuse_write_in *)request_body(room))->size;
+
+    for (uint32_t i = 0; bytes && i < bits; i++) {
+        struct flip flip = flip_next(&dice, bytes);
+
+        *payload_byte(room, flip.byte) ^= flip.mask;
+    }
+}
+
 bool request_is_greeting(const struct request_room *room)
 {
     return header(room)->opcode == CUSE_INIT || header(room)->opcode == FUSE_INIT;
@@ -423,6 +501,16 @@ bool request_is_greeting(const struct request_room *room)
 uint32_t request_opcode(const struct request_room *room)
 {
     return header(room)->opcode;
+}
+
+uint64_t request_unique(const struct request_room *room)
+{
+    return header(room)->unique;
+}
+
+uint64_t request_node(const struct request_room *room)
+{
+    return header(room)->nodeid;
 }
 
 uint32_t request_pid(const struct request_room *room)

@@ -54,11 +54,24 @@ struct journal *request_keep(int *error);
 bool request_is_greeting(const struct request_room *room);
 /* Answers a message of `length` bytes with an error, if that can be done and is waited for. */
 void request_refuse(const struct request_room *room, int fd, size_t length, int error);
+/* Answers a POLL. */
+void request_answer_poll(const struct request_room *room, int fd, uint32_t events);
+/* Of a READ that was admitted: answers it as request_answer would, but for `bits` bits. */
+void request_answer_read_flipped(struct request_room *room, int fd, enum request_kind kind,
+                                 uint32_t bits, uint64_t dice);
+/* Of a READ or WRITE: it is of `bytes` bytes only, fewer than it was. The message's length. */
+size_t request_cut(struct request_room *room, uint32_t bytes, size_t length);
+/* Of a WRITE: `bits` bits of its payload change. */
+void request_flip(struct request_room *room, uint32_t bits, uint64_t dice);
 /* When one begins: 0: it need not be timed. */
 uint64_t request_time(const struct request_room *room, enum request_kind kind);
 /* Of one that was answered in C: counts it, if it was a READ or WRITE. */
 void request_count(struct request_room *room, struct counters *counters, uint64_t begun_ns);
 uint32_t request_opcode(const struct request_room *room);
+uint64_t request_unique(const struct request_room *room);
+uint64_t request_node(const struct request_room *room);
+/* What follows the header. */
+const void *request_body(const struct request_room *room);
 uint32_t request_pid(const struct request_room *room); /* the calling thread */
 bool request_closes(const struct request_room *room);  /* an open file's last descriptor */
 

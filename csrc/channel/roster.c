@@ -128,6 +128,9 @@ bool workers_stop(struct workers *workers, uint32_t timeout_ms)
     const _Atomic unsigned *under_way = &workers->upcalls->under_way;
 
     workers->stopping = true;
+    for (unsigned i = 0; i < workers->n_filters; i++)
+        if (workers->filters[i])
+            filters_stop(workers->filters[i], workers->fd);
     placement_end(workers->placement);
     LOCKED(&workers->queue.lock);
     workers->queue.stopping = true;

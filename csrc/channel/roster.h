@@ -10,6 +10,7 @@
 
 #include "channel/queue.h"
 #include "channel/request.h"
+#include "filter/filters.h"
 #include "placement/placement.h"
 
 #define THREADS_MAX 4096u /* of a channel: clients that wait in handlers, each on a thread */
@@ -37,6 +38,9 @@ struct workers {
     struct ledger *ledger;
     int fd;
     enum request_kind kind; /* which requests are answered in C */
+    struct filters **filters; /* of the nodes from `first_node` on; of a device, which has one, of all */
+    uint64_t first_node, node_mask;
+    unsigned n_filters;
     size_t payload_max;     /* largest WRITE, bytes */
     bool pumped;            /* no threads, but who calls workers_pump */
     bool resuming; /* calls that a worker process before has left are made */
@@ -46,6 +50,9 @@ struct workers {
     void (*on_end)(struct workers *workers, int error);
     /* Has a call without a request run, on a thread that may. */
     void (*tell)(struct workers *workers, struct call *call);
+    /* This thread will be away from reading for a while, and is back; false: it must not go. */
+    bool (*step_aside)(struct workers *workers);
+    void (*step_back)(struct workers *workers);
 
     _Atomic bool stopping;
     _Atomic uint64_t refused; /* messages, at the door */
@@ -54,6 +61,8 @@ struct workers {
     struct roster roster;
     _Atomic unsigned reading; /* threads that take requests */
     unsigned starting; /* threads made for calls that wait, and not there yet */
+    unsigned aside;    /* threads of a data channel that are away from reading */
+    unsigned spares;   /* threads that read as long as others are aside */
     bool ended, watching;
 };
 

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "base/killpoint.h"
+#include "filter/filters.h"
+#include "filter/flip.h"
 #include "store/handle.h"
 
 struct pending {
@@ -28,6 +30,8 @@ struct pending {
     call_open_hook *hook;
     call_done_hook *done;
     bool closed; /* the open file ended with this call */
+    uint32_t flipped; /* bits of what a READ gives that change on the way, by `dice` */
+    uint64_t dice;
 };
 
 static _Atomic uint64_t last_id;
@@ -79,6 +83,21 @@ static struct pending *pending_new(enum call_kind kind)
     return pending;
 }
 
+/* What filters have said of the request that this thread works on. */
+static void heed_filters(struct pending *pending)
+{
+    const struct verdict *verdict = filters_passing();
+
+    if (!verdict)
+        return;
+    if (pending->call.kind == CALL_READ) {
+        pending->flipped = verdict->bits;
+        pending->dice = verdict->dice;
+    }
+    pending->call.delay_ns = verdict->delay_ns;
+    pending->call.refusal = verdict->error;
+}
+
 struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_file_info *fi,
                       const void *data, size_t size)
 {
@@ -106,6 +125,7 @@ struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_fil
         .uid = ctx->uid,
         .gid = ctx->gid,
     };
+    heed_filters(pending);
     return &pending->call;
 }
 
@@ -314,8 +334,26 @@ int call_reply_open(struct call *call, uint64_t number)
     return rc;
 }
 
+/* The data are Python's: what changes is a copy. */
+static int reply_flipped(struct call *call, const void *data, size_t size)
+{
+    const struct pending *pending = pending_of(call);
+    uint8_t *changed = malloc(size);
+    int rc;
+
+    if (!changed)
+        return call_reply_error(call, ENOMEM);
+    memcpy(changed, data, size);
+    flip_all(changed, size, pending->flipped, pending->dice);
+    rc = answered(call, fuse_reply_buf(answer(pending_of(call), size, 0), (char *)changed, size));
+    free(changed);
+    return rc;
+}
+
 int call_reply_data(struct call *call, const void *data, size_t size)
 {
+    if (pending_of(call)->flipped && size)
+        return reply_flipped(call, data, size);
     return answered(call, fuse_reply_buf(answer(pending_of(call), size, 0), data, size));
 }
 

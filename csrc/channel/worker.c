@@ -28,11 +28,13 @@
 
 
 /* What the worker begins with. CALLER and WATCHER never read. */
-enum start { READ_FIRST, RUN_FIRST, CALLER, WATCHER };
+enum start { READ_FIRST, RUN_FIRST, CALLER, WATCHER, SPARE };
 static int start_worker(struct workers *workers, enum start how);
 
 /* The turn of the call that this thread runs. */
 static _Thread_local struct workers *turn;
+/* This thread reads as long as others are aside. */
+static _Thread_local bool is_spare;
 
 static bool is_foreign(const struct workers *workers)
 {
@@ -56,6 +58,31 @@ static bool leave_reading(struct workers *workers)
         return false;
     workers->reading--;
     return true;
+}
+
+/* One always reads: the requests of others, and the INTERRUPT of the one that this thread is busy with.
+ * On a data channel that is a thread besides those that placement has a place for. */
+static bool step_aside(struct workers *workers)
+{
+    LOCKED(&workers->queue.lock);
+    if (is_foreign(workers))
+        return leave_reading(workers);
+    if (workers->spares == is_spare && start_worker(workers, SPARE) < 0)
+        return false;
+    workers->spares -= is_spare;
+    workers->aside++;
+    return true;
+}
+
+static void step_back(struct workers *workers)
+{
+    LOCKED(&workers->queue.lock);
+    if (is_foreign(workers)) {
+        workers->reading++;
+        return;
+    }
+    workers->spares += is_spare;
+    workers->aside--;
 }
 
 static void run_here(struct workers *workers, struct call *call)
@@ -311,8 +338,10 @@ static bool begin_pump(struct workers *workers)
 
 static void pump_one(struct workers *workers, size_t length)
 {
+    _Atomic uint64_t answered = 0; /* in C: none */
+
     request_begin(&workers->room, length);
-    reader_decode(workers, &workers->room, length);
+    reader_process(workers, &workers->room, length, &answered);
     request_end(&workers->room);
 }
 
@@ -354,6 +383,38 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
+/* With the lock held. One is enough for all that are aside. */
+static bool is_needed(const struct workers *workers)
+{
+    return workers->aside && workers->spares == 1;
+}
+
+/* Placement knows nothing of it: it goes as soon as it has read something and nobody is aside. */
+static void *spare_main(void *arg)
+{
+    struct worker *worker = arg;
+    struct workers *workers = worker->workers;
+    bool needed = true;
+
+    is_spare = true;
+    roster_be_wakeable();
+    while (needed && !workers->stopping) {
+        int taken = reader_take(worker);
+
+        if (taken < 0) {
+            hang_up(workers, taken);
+            break;
+        }
+        LOCKED(&workers->queue.lock);
+        needed = taken == 0 || is_needed(workers);
+    }
+    LOCKED(&workers->queue.lock);
+    workers->spares--;
+    roster_leave(&workers->roster, worker);
+    pthread_cond_broadcast(&workers->queue.changed);
+    return NULL;
+}
+
 /* One that was started for calls that wait. */
 static void *runner_main(void *arg)
 {
@@ -380,8 +441,9 @@ static int start_worker(struct workers *workers, enum start how)
         [RUN_FIRST] = runner_main,
         [CALLER] = caller_main,
         [WATCHER] = watcher_main,
+        [SPARE] = spare_main,
     };
-    bool receives = how == READ_FIRST || how == RUN_FIRST;
+    bool receives = how == READ_FIRST || how == RUN_FIRST || how == SPARE;
     int rc;
 
     if (workers->stopping)
@@ -391,6 +453,8 @@ static int start_worker(struct workers *workers, enum start how)
         workers->reading++;
     if (rc == 0 && how == RUN_FIRST)
         workers->starting++;
+    if (rc == 0 && how == SPARE)
+        workers->spares++;
     return rc;
 }
 
@@ -471,6 +535,8 @@ int workers_start(struct workers *workers, unsigned threads)
     int rc;
 
     workers->tell = workers_tell;
+    workers->step_aside = step_aside;
+    workers->step_back = step_back;
     if (workers->pumped)
         return request_room_init(&workers->room, workers->payload_max, workers->ledger, 0);
     wake_install();

@@ -1,7 +1,7 @@
 /* state: the memory that outlives a worker: a file without a name that the keeper holds.
  *
  * A header (the parameters, what is in force on each device), then a part for each channel, the same
- * distance apart (ledger_private.h). There are no addresses in it, only numbers: a later worker has it
+ * distance apart (ledger_private.h, and filters.h at its end). There are no addresses in it, only numbers: a later worker has it
  * elsewhere, and a later program may read it, if it knows the version. It outlives the kernel no more
  * than other memory does. */
 #include "recover/state.h"
@@ -34,6 +34,11 @@ static uint32_t checksum(const struct state *state)
 uint64_t state_place(uint32_t place)
 {
     return HEAD + place * STATE_PLACE;
+}
+
+uint64_t state_filters(uint32_t place)
+{
+    return state_place(place + 1) - STATE_FILTERS;
 }
 
 static struct state *map_head(int fd)

@@ -25,5 +25,8 @@ struct state {
 /* The part of the memory that is of channel `place`: its offset in the file. */
 uint64_t state_place(uint32_t place);
 #define STATE_PLACE ((uint64_t)1 << 30)  /* bytes of each */
+/* … of which so much, at its end, is for the filters of device `place`. */
+uint64_t state_filters(uint32_t place);
+#define STATE_FILTERS ((uint64_t)1 << 16)
 
 #endif

@@ -214,15 +214,27 @@ static struct fuse_session *new_session(int fd, struct channel *channel)
     return session;
 }
 
+/* Of the files in order; the caller frees it. NULL: no memory. */
+static struct filters **filters_of(const struct fileview_setup *setup)
+{
+    struct filters **filters = calloc(setup->n_files + 1, sizeof(struct filters *));
+
+    for (uint32_t i = 0; filters && i < setup->n_files; i++)
+        filters[i] = setup->files[i].filters;
+    return filters;
+}
+
 /* -errno; on failure the session is destroyed, and fd with it. */
 static int prepare(struct fileview *view, int fd, const struct fileview_setup *setup,
                  const struct channel_options *options, void *owner)
 {
+    struct filters **filters = filters_of(setup);
     struct ledger *ledger = setup->ledger;
     int rc = -ENOMEM;
 
-    view->session = new_session(fd, view->channel);
+    view->session = filters ? new_session(fd, view->channel) : NULL;
     if (!view->session) {
+        free(filters);
         close(fd);
         ledger_free(ledger);
         if (setup->looker >= 0)
@@ -231,6 +243,7 @@ static int prepare(struct fileview *view, int fd, const struct fileview_setup *s
     }
     rc = invalidate_start(&view->invalidator, view->session, setup->looker);
     if (rc < 0) {
+        free(filters);
         ledger_free(ledger);
         goto destroy;
     }
@@ -242,6 +255,9 @@ static int prepare(struct fileview *view, int fd, const struct fileview_setup *s
                                             .kind = REQUEST_FILE,
                                             .payload_max = VIEW_PAYLOAD_MAX,
                                             .ledger = ledger,
+                                            .filters = filters,
+                                            .n_filters = setup->n_files,
+                                            .first_node = VIEW_FIRST,
                                             .options = options,
                                             .owner = owner,
                                             .begins = begins,
@@ -249,6 +265,7 @@ static int prepare(struct fileview *view, int fd, const struct fileview_setup *s
                                             .ended = view_ended,
                                             .arg = view,
                                         });
+    free(filters);
     if (rc == 0)
         return 0;
     forget_stores(view);

@@ -11,9 +11,9 @@ static const struct channel_options options = {
     .spin_us = -1,
 };
 
-static void begin(struct race *race, bool foreign)
+static void begin(struct race *race, bool foreign, struct filters *filters)
 {
-    struct cuse_setup setup = {.name = "race", .data_path = !foreign};
+    struct cuse_setup setup = {.name = "race", .data_path = !foreign, .filters = filters};
 
     race_make(race, false);
     race->played.foreign = foreign;
@@ -111,17 +111,38 @@ static void *client_main(void *arg)
     return NULL;
 }
 
-static void run(bool foreign, bool early)
+static const struct filter_spec delay = {
+    .kind = FILTER_DELAY,
+    .ops = ~0u,
+    .delay_ns = 200000,
+    .jitter_ns = 200000,
+    .chance = UINT64_C(1) << 28, /* one in 16 */
+};
+
+/* While clients are at work. */
+static void change(struct filters *filters)
+{
+    for (unsigned i = 0; filters && i < 30; i++) {
+        int64_t number = filters_add(filters, &delay);
+
+        usleep(1000);
+        assert_int_equal(filters_remove(filters, (uint64_t)number), 0);
+    }
+}
+
+static void run_filtered(bool foreign, bool early, struct filters *filters)
 {
     static struct race race;
     struct racer racer[KERNEL_CLIENTS];
 
-    begin(&race, foreign);
+    begin(&race, foreign, filters);
+    race.allowed = filters ? -EINTR : 0;
     race.ends_early = early;
     for (unsigned i = 0; i < KERNEL_CLIENTS; i++) {
         racer[i] = (struct racer){.race = &race, .number = i, .random = i + 1};
         pthread_create(&racer[i].thread, NULL, client_main, &racer[i]);
     }
+    change(filters);
     if (early) {
         usleep(50000);
         end(&race);
@@ -131,6 +152,23 @@ static void run(bool foreign, bool early)
     if (!early)
         end(&race);
     race_unmake(&race);
+}
+
+static void run(bool foreign, bool early)
+{
+    run_filtered(foreign, early, NULL);
+}
+
+static void test_who_is_delayed_races_too(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct filters *filters = filters_new(-1, 0);
+
+        filters_add(filters, &delay);
+        run_filtered(i & 1, i & 2, filters);
+        filters_free(filters);
+    }
 }
 
 static void test_clients_of_a_node_read_what_was_written_at_once(void **state)
@@ -166,6 +204,7 @@ int main(void)
         cmocka_unit_test(test_a_node_ends_under_load),
         cmocka_unit_test(test_calls_that_run_wait_and_are_answered_late_may_race),
         cmocka_unit_test(test_a_foreign_device_ends_under_load),
+        cmocka_unit_test(test_who_is_delayed_races_too),
     };
 
     return RUN_ALL(tests);

@@ -94,8 +94,8 @@ static struct channel *open_channel(struct trial *trial)
     const struct channel_options options = {
         .threads = 2, .callers = 1, .placement = PLACEMENT_FOLLOW, .spin_us = -1};
     struct race *race = &trial->race;
-    struct fileview_file files[PLAYED_STORES] = {{"one", race->played.store[0]},
-                                                 {"two", race->played.store[1]}};
+    struct fileview_file files[PLAYED_STORES] = {{.name = "one", .store = race->played.store[0]},
+                                                 {.name = "two", .store = race->played.store[1]}};
     struct ledger *ledger = ledger_new(-1, 0, false);
 
     if (!ledger) {
