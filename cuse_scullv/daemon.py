@@ -13,6 +13,7 @@ from cuse_scullv import cuse
 from cuse_scullv.backing import (
     ANON,
     AUTO,
+    DIRECT,
     FILE,
     MAP,
     MEMFD,
@@ -21,6 +22,7 @@ from cuse_scullv.backing import (
     BackingError,
     Ground,
 )
+from cuse_scullv.cuse.filterspec import FILTERS_MAX, FilterSpec
 from cuse_scullv.device import ScullDevice, Shared
 from cuse_scullv.keeper import KeeperError
 from cuse_scullv.params import Params
@@ -67,6 +69,8 @@ class Settings:
     """Whom the worker becomes if root serves; None: scullv if there is one, else nobody."""
     drop: bool = True
     """Whether the worker gives its privileges up."""
+    filters: tuple[FilterSpec, ...] = ()
+    """What befalls the requests of each device, in order."""
 
     def __post_init__(self) -> None:
         if not self.node and self.files is None:
@@ -84,6 +88,18 @@ class Settings:
             raise ServeError("--user is whom the worker becomes: leave out --no-drop or --user")
         if self.view == PASSTHROUGH and self.files is None:
             raise ServeError("--view is for files: type --files DIR as well")
+        if self.view == PASSTHROUGH and self.filters:
+            raise ServeError(
+                "no filter sees what the kernel reads and writes by itself: type --view direct,"
+                " or leave out --filter"
+            )
+        if len(self.filters) > FILTERS_MAX:
+            raise ServeError(f"a device has {FILTERS_MAX} filters at most: leave some out")
+
+    @property
+    def io_view(self) -> str:
+        """Whether the kernel does the file view's I/O, as things are: filters see all of it."""
+        return DIRECT if self.filters and self.view == AUTO else self.view
 
     @property
     def names(self) -> list[str]:

@@ -22,6 +22,7 @@ from cuse_scullv import cuse
 from cuse_scullv._native import ffi, lib
 from cuse_scullv.backing import Ground
 from cuse_scullv.capability import has_sys_admin
+from cuse_scullv.cuse.filters import Filters
 from cuse_scullv.ioctl import (
     FLAG_BYTES,
     FLAG_LDD3,
@@ -112,6 +113,8 @@ class ScullDevice(cuse.DataPathDevice):
         """Whether the kernel does the file view's I/O by itself."""
         self.is_mapped: Callable[[], bool] = lambda: False
         """Whether the device is known to be mapped: it is not trimmed then, as in the book."""
+        self.filters: Filters | None = None
+        """What befalls requests of the node and of the file; None: nothing."""
         self._opens = 0
         self._opens_lock = threading.Lock()
         shared.devices += 1
@@ -133,7 +136,7 @@ class ScullDevice(cuse.DataPathDevice):
         Only the access mode matters: O_WRONLY trims. O_TRUNC and O_APPEND say nothing to the
         book's device. Raises OSError: ENOMEM; EROFS, to a writer of what can only be read.
         """
-        if self.shared.ground.read_only and flags & os.O_ACCMODE != os.O_RDONLY:
+        if self.shared.ground.read_only and flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         if flags & os.O_ACCMODE == os.O_WRONLY:
             self._trim_on_open()
@@ -152,6 +155,13 @@ class ScullDevice(cuse.DataPathDevice):
         """An open file has gone."""
         with self._opens_lock:
             self._opens -= 1
+
+    def filter(self, filters: Filters) -> None:
+        """Requests come by these, before it is served. Who may change them is asked as who may
+        change parameters; nobody while the kernel does the file's I/O without us."""
+        filters.is_admin = lambda pid: self.shared.is_admin(pid)
+        filters.forbids = lambda: errno.EOPNOTSUPP if self.passthrough else 0
+        self.filters = filters
 
     def trim(self) -> None:
         """Empties the device, which gives its memory back and adopts the pending parameters.

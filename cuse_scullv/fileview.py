@@ -236,6 +236,9 @@ class FileView:
         for node, file in served.items():
             self._sessions[node] = Session(file, 1, self._hung_up)
             self._sessions[node].node = node
+        for node, device in enumerate(self.devices, start=lib.VIEW_FIRST):
+            if device.filters is not None:
+                self._sessions[node].heed(device.filters)
         undo.callback(self._finish_sessions)
 
     def _open(self, uid: int, gid: int) -> NativeChannel:
@@ -244,6 +247,7 @@ class FileView:
         files = ffi.new("struct fileview_file[]", len(names))
         for file, name, device in zip(files, names, self.devices, strict=True):
             file.name, file.store = name, device.store.pointer
+            file.filters = device.filters.pointer if device.filters is not None else ffi.NULL
         setup = ffi.new("struct fileview_setup *")
         setup.files, setup.n_files = files, len(names)
         setup.text_name = text if self._mem else ffi.NULL
@@ -381,8 +385,8 @@ class _DeviceFile(cuse.DataPathDevice):
         self._device = device
 
     def open(self, file: cuse.File) -> OpenFile:
-        reads = file.flags & os.O_ACCMODE == os.O_RDONLY
-        return self._device.opened(os.O_RDONLY if reads else os.O_RDWR)  # what does not trim
+        writes = file.flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR)
+        return self._device.opened(os.O_RDWR if writes else os.O_RDONLY)  # what does not trim
 
     def reopen(self, file: cuse.File) -> OpenFile:
         return self._device.reopened()

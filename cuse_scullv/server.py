@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from cuse_scullv import cuse, fdstore, mount, privileges
 from cuse_scullv.background import let_go, name_process
 from cuse_scullv.capability import has_sys_admin
+from cuse_scullv.cuse.filters import Filters
 from cuse_scullv.cuse.nodes import Nodes
 from cuse_scullv.daemon import (
     ServeError,
@@ -36,7 +37,7 @@ from cuse_scullv.messages import send
 from cuse_scullv.process import work
 from cuse_scullv.registry import DEV
 from cuse_scullv.service import Holdings, Service
-from cuse_scullv.state import State, UnknownStateError
+from cuse_scullv.state import Place, State, UnknownStateError
 from cuse_scullv.takeover import NOTE, Taken, TakeoverError, check_program
 from cuse_scullv.worker import Ends, Worker
 
@@ -74,6 +75,8 @@ class Server(Keeper):
         else:
             state = State.create(settings.devices, settings.devices + 2)
         stack.callback(state.close)
+        if taken is None:
+            self._put_filters(state)
         self.devices = make_devices(settings, state if settings.recover else None, taken)
         for device in self.devices:
             stack.callback(device.close)
@@ -83,7 +86,7 @@ class Server(Keeper):
             state,
             settings.workers,
             settings.recover,
-            settings.view,
+            settings.io_view,
             user=user,
             drop=settings.drop,
             numbers=taken.numbers if taken is not None else [],
@@ -105,6 +108,11 @@ class Server(Keeper):
             return State(taken.state)
         except UnknownStateError as error:
             raise ServeError(str(error)) from None
+
+    def _put_filters(self, state: State) -> None:
+        """Where every worker finds them, with what they have come to."""
+        for number in range(self.settings.devices):
+            Filters(self.settings.filters, place=Place(state, number))
 
     def _user(self) -> privileges.User | None:
         settings = self.settings

@@ -18,6 +18,7 @@ from typing import Any
 from cuse_scullv import cuse, privileges
 from cuse_scullv._native import lib
 from cuse_scullv.capability import has_sys_admin
+from cuse_scullv.cuse.filters import Filters
 from cuse_scullv.device import ScullDevice
 from cuse_scullv.fileview import FileView, Held, is_passed
 from cuse_scullv.messages import send
@@ -79,8 +80,9 @@ class Service:
         held = self._held
         if held.user is not None:
             held.devices[0].shared.is_admin = self._is_admin
-        for scull in held.devices:
+        for number, scull in enumerate(held.devices):
             stack.callback(scull.close)
+            scull.filter(Filters(place=Place(held.state, number)))
         for number, (device, fd) in enumerate(held.nodes):
             channel = self._make_channel(number, device, fd)
             stack.callback(channel.close)
@@ -111,6 +113,7 @@ class Service:
             os.dup(fd),
             self._held.workers,
             on_end=lambda: tell(self._ends, hung_up="a device was ended by the kernel"),
+            filters=device.filters or () if isinstance(device, ScullDevice) else (),
             place=self._held.place(number),
         )
         channel.prepare()

@@ -22,6 +22,8 @@ import pytest
 
 from cuse_scullv import client, cuse, ioctl
 from cuse_scullv.backing import Backing
+from cuse_scullv.cuse.filters import Filters
+from cuse_scullv.cuse.filterspec import parse_filters
 from cuse_scullv.cuse.testing import Bad, FakeKernel, IoctlResult
 from cuse_scullv.daemon import Settings, make_devices
 from cuse_scullv.params import Params
@@ -156,7 +158,10 @@ class FakeServer:
             stack.callback(device.close)
         for device in self.devices:
             kernel = stack.enter_context(FakeKernel())
-            channel = cuse.Channel(device, fd=kernel.server_fd, workers=workers)
+            device.filter(Filters(settings.filters))
+            channel = cuse.Channel(
+                device, fd=kernel.server_fd, workers=workers, filters=device.filters or ()
+            )
             stack.enter_context(channel)
             kernel.init()
             self.kernels.append(kernel)
@@ -257,6 +262,7 @@ def to_settings(**options: Any) -> Settings:
         name=NAME,
         backing=Backing.of_map(mapped) if mapped else Backing.of(backing),
         params=Params.of(preset, ldd3=ldd3, **params),
+        filters=tuple(parse_filters(options.pop("filters", ()))),
         **{"max_bytes": 1 << 30, **options},
     )
 
@@ -266,7 +272,9 @@ def to_arguments(**options: Any) -> tuple[str, ...]:
     words: list[str] = []
     for key, value in {"max_bytes": 1 << 30, **options}.items():
         option = f"--{key.replace('_', '-')}"
-        if value is True:
+        if key == "filters":
+            words += [word for spec in value for word in ("--filter", spec)]
+        elif value is True:
             words.append(option)
         elif value is not False and value is not None:
             words += [option, str(value)]

@@ -35,6 +35,9 @@ def check(file: Path, text: str) -> str:
         ("\xff", "can't decode"),
         ("devices = 2000", "2000 is not in the range"),
         ("devices = [1]", "devices: type a number or a string"),
+        ("filter = [1]", "filter: type a string, or a list of them"),
+        ("filter = 'eror'", "no filter 'eror': type error, "),
+        ("filter = ['readonly', 'eror']", "no filter 'eror': type error, "),
         ("devices = true", "devices: type a number or a string"),
         ("recover = 'yes'", "recover: type true or false"),
         ("minor = 2", "--minor needs a major number"),
@@ -82,6 +85,7 @@ def test_every_option_can_be_in_a_file(file: Path, tmp_path: Path) -> None:
         "placement": "'none'",
         "spin-us": 0,
         "files": f"'{tmp_path}'",
+        "filter": "['delay:ms=5', 'error:rate=1%']",
         "log-level": "'info'",
         "pidfile": f"'{tmp_path}/pid'",
     }

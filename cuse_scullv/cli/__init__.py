@@ -31,6 +31,7 @@ COMMANDS = (
     "reset",
     "trim",
     "punch",
+    "filter",
     "info",
     "seek-copy",
     "save",

@@ -65,11 +65,20 @@ def read(path: Path, command: click.Command) -> dict[str, Any]:
     words = {}
     for key, value in content.items():
         option = _option(path, command, key)
-        if isinstance(value, bool) != option.is_flag or not isinstance(value, int | str):
-            wanted = "true or false" if option.is_flag else "a number or a string"
-            raise ConfigError(f"{path}: {key}: type {wanted}")
-        words[option.name or key] = value if option.is_flag else str(value)
+        words[option.name or key] = _value(path, key, option, value)
     return words
+
+
+def _value(path: Path, key: str, option: click.Option, value: Any) -> Any:
+    if option.multiple:
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(one, str) for one in values):
+            raise ConfigError(f"{path}: {key}: type a string, or a list of them")
+        return values
+    if isinstance(value, bool) != option.is_flag or not isinstance(value, int | str):
+        wanted = "true or false" if option.is_flag else "a number or a string"
+        raise ConfigError(f"{path}: {key}: type {wanted}")
+    return value if option.is_flag else str(value)
 
 
 def _option(path: Path, command: click.Command, key: str) -> click.Option:

@@ -11,7 +11,9 @@ import click
 
 from cuse_scullv import cuse
 from cuse_scullv.backing import AUTO, VIEWS
+from cuse_scullv.cli._filters import FILTER
 from cuse_scullv.cli._types import DeviceName, Group, Mode, Owner, Placement, Size
+from cuse_scullv.cuse.filterspec import FilterSpec
 from cuse_scullv.params import ORDER_MAX, PRESETS, QSET_MAX, QUANTUM_MAX
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -50,6 +52,7 @@ class Asked:
     files: Path | None
     no_node: bool
     mem_node: bool
+    filter: tuple[FilterSpec, ...]
     log_level: str
     run: bool
     daemon: bool
@@ -167,6 +170,7 @@ OPTIONS: tuple[click.Option, ...] = (
     ),
     option("--no-node", is_flag=True, help="Serve the file view alone; needs --files."),
     option("--mem-node", is_flag=True, help="Make /dev/NAMEmem too, the text of scullvmem."),
+    option("--filter", **FILTER),
     option(
         "--log-level",
         type=click.Choice(LOG_LEVELS),

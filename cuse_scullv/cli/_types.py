@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cuse_scullv.cuse.device import check_name
+from cuse_scullv.cuse.filterspec import FilterSpec, parse_filter
 from cuse_scullv.cuse.workers import parse_placement
 from cuse_scullv.params import parse_size
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     FloatType = click.ParamType[float]
     IntType = click.ParamType[int]
     TextType = click.ParamType[str]
+    FilterType = click.ParamType[FilterSpec]
 else:  # click before 8.3 has no subscript here
-    FloatType = IntType = TextType = click.ParamType
+    FloatType = IntType = TextType = FilterType = click.ParamType
 
 
 def human_bytes(count: int) -> str:
@@ -126,6 +128,22 @@ class Placement(TextType):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return str(value)
+
+
+class Filter(FilterType):
+    """What befalls requests: error:errno=EIO,op=read,rate=1%."""
+
+    name = "filter"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> FilterSpec:
+        if isinstance(value, FilterSpec):
+            return value
+        try:
+            return parse_filter(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class DeviceName(TextType):

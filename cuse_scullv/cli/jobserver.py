@@ -8,8 +8,10 @@ import sys
 import click
 
 from cuse_scullv import cuse
+from cuse_scullv.cli._filters import filter_option
 from cuse_scullv.cli._logging import start_logging
 from cuse_scullv.cli._types import DeviceName, Group, Load, Mode, Owner, Size
+from cuse_scullv.cuse.filterspec import FilterSpec
 from cuse_scullv.jobserver.control import check_parameter
 from cuse_scullv.jobserver.device import Jobserver
 from cuse_scullv.jobserver.gate import Gate
@@ -44,6 +46,7 @@ from cuse_scullv.jobserver.protocol import TOKENS_MAX
 @click.option(
     "--metrics", metavar="[HOST:]PORT", help="Where Prometheus finds counts of requests and tokens."
 )
+@filter_option
 @click.option("--daemon", is_flag=True, help="Return when the node can be opened; serve on.")
 def command(
     name: str,
@@ -54,6 +57,7 @@ def command(
     group: int | None,
     mode: int,
     metrics: str | None,
+    filters: tuple[FilterSpec, ...],
     daemon: bool,
 ) -> None:
     """Serve tokens for the jobs of make, ninja, cargo and their like, until SIGTERM or SIGINT.
@@ -74,6 +78,7 @@ def command(
         daemon=daemon,
         recover=True,
         metrics=metrics,
+        filters=filters,
         on_ready=lambda: say_ready(name, tokens),
     )
 

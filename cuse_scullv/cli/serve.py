@@ -87,6 +87,7 @@ def settings_of(asked: Asked, context: click.Context) -> Settings:
         recover=asked.recover,
         user=asked.user,
         drop=not asked.no_drop,
+        filters=asked.filter,
     )
 
 

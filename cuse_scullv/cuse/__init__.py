@@ -21,6 +21,8 @@ from .device import DataPathDevice, Device
 from .ending import Ending
 from .errors import DeviceError
 from .file import File
+from .filters import Filters
+from .filterspec import FilterSpec, parse_filter
 from .host import Availability, Status, availability
 from .ioctl import IO, IOR, IOW, IOWR, Command, IoctlReply, IoctlRequest, ioctl
 from .keeping import retry
@@ -49,6 +51,8 @@ __all__ = [
     "DeviceError",
     "Ending",
     "File",
+    "FilterSpec",
+    "Filters",
     "IoctlReply",
     "IoctlRequest",
     "Operation",
@@ -61,6 +65,7 @@ __all__ = [
     "arguments",
     "availability",
     "ioctl",
+    "parse_filter",
     "retry",
     "run",
     "serve",

@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -22,6 +22,8 @@ from cuse_scullv.state import Place, new_ledger
 from . import node as node_module
 from .device import DataPathDevice, Device
 from .errors import DeviceError
+from .filters import Filters
+from .filterspec import FilterSpec
 from .hooks import Hooks
 from .host import open_cuse
 from .loop import handler_loop
@@ -72,22 +74,29 @@ class Channel:
         workers: Workers | None = None,
         on_end: Callable[[], None] | None = None,
         *,
+        filters: Filters | Iterable[str | FilterSpec] = (),
         place: Place | None = None,
     ) -> None:
         """`fd`: in place of an open /dev/cuse, a SEQPACKET socket with a kernel or a
         `testing.FakeKernel` at its other end; it is the channel's from start() on. A socket
         makes no node. `on_end` is called, on some thread, when the channel ended by itself: it was
-        aborted through /sys/class/cuse/NAME/abort, or the other end was closed. `place`: where a
+        aborted through /sys/class/cuse/NAME/abort, or the other end was closed. `filters`: what
+        befalls its requests, in order, as `serve --filter` takes it. `place`: where a
         keeper keeps what outlives this process; the node is the keeper's too.
 
         Raises TypeError or DeviceError (EINVAL) for a device that cannot be one: a class, one whose
-        __init__ has not called Device's, one with an attribute in a method's place."""
+        __init__ has not called Device's, one with an attribute in a method's place; ValueError for
+        a filter that is none."""
         check_device(device)
         self.device = device
         self.workers = workers or Workers()
         self._on_end = on_end
         self._fd = fd
         self._place = place
+        if not isinstance(filters, Filters):
+            filters = Filters(filters, place=place)
+        self.filters: Filters = filters
+        """What befalls the device's requests; may be changed while clients are at work."""
         self._is_socket = fd is not None and stat.S_ISSOCK(os.fstat(fd).st_mode)
         self._has_node = place is None and not self._is_socket
         self._node: Node | None = None
@@ -218,6 +227,7 @@ class Channel:
     def _open(self, session: Session) -> None:
         device = self.device
         self._ledger = self._new_ledger()
+        session.heed(self.filters)
         name = ffi.new("char[]", os.fsencode(device.name))
         setup = ffi.new("struct cuse_setup *")
         setup.name = name
@@ -225,6 +235,7 @@ class Channel:
         setup.unrestricted = device.unrestricted
         setup.data_path = isinstance(device, DataPathDevice)
         setup.ledger = self._ledger
+        setup.filters = self.filters.pointer
         setup.pumped = session.on_loop
         fd, self._fd = self._fd, None  # C closes it, also where it fails
         assert fd is not None

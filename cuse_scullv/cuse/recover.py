@@ -22,6 +22,8 @@ from cuse_scullv.worker import Ends
 from .channel import Channel
 from .device import Device
 from .errors import DeviceError
+from .filters import Filters
+from .filterspec import FilterSpec
 from .metrics import Metrics
 from .nodes import Nodes
 from .workers import Workers
@@ -36,14 +38,16 @@ class DeviceKeeper(Keeper):
         workers: Workers | None,
         nodes: Nodes,
         metrics: str | int | None = None,
+        filters: Sequence[FilterSpec] = (),
     ) -> None:
         """`nodes`: of the devices; the keeper's from entry on. `metrics`: as of serve; each worker
-        begins to count anew."""
+        begins to count anew. `filters`: of each device."""
         super().__init__(recover=True)
         self._devices = devices
         self._workers = workers
         self._nodes = nodes
         self._metrics = metrics
+        self._filters = filters
 
     def __enter__(self) -> DeviceKeeper:
         try:
@@ -55,6 +59,8 @@ class DeviceKeeper(Keeper):
         stack.enter_context(self._nodes)
         self._state = State.create(0, len(self._devices))
         stack.callback(self._state.close)
+        for number in range(len(self._devices)):
+            Filters(self._filters, place=Place(self._state, number))  # every worker finds them
 
     def _channels(self) -> Iterable[int]:
         return self._nodes.descriptors

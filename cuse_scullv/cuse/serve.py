@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,6 +20,7 @@ from cuse_scullv.supervise import Supervisor
 from .channel import Channel
 from .device import Device
 from .errors import DeviceError, print_plainly
+from .filterspec import FilterSpec, parse_filters
 from .metrics import Metrics, check_metrics
 from .mistakes import check_device
 from .nodes import Nodes
@@ -42,6 +43,7 @@ def serve(
     daemon: bool = False,
     recover: bool = False,
     metrics: str | int | None = None,
+    filters: Iterable[str | FilterSpec] = (),
 ) -> None:
     """Serves `devices` until SIGINT, SIGTERM or `cuse-scullv stop NAME`, then ends them all. For
     the main thread.
@@ -50,22 +52,24 @@ def serve(
     With `daemon` the program returns then, with status 0, and this serves on in the background:
     it must have made no thread. With `recover` too: a process of its own serves then, and where it
     dies, of whatever, another one goes on, and no client hears of it (docs/cuse.md says what is
-    promised, and what a device does for it). DeviceError if a device cannot be served (none is
-    then), or ended by itself; where nobody catches it, Python prints its sentence alone. TypeError
-    without devices, or with what is none."""
+    promised, and what a device does for it). `filters`: of each device, as of Channel.
+    DeviceError if a device cannot be served (none is then), or ended by itself; where nobody
+    catches it, Python prints its sentence alone. TypeError without devices, or with what is
+    none; ValueError for a filter that is none."""
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("serve() needs the main thread, for its signals; elsewhere use Channel")
     if not devices:
         raise TypeError("serve() needs a device: serve(Upper('upper'))")
     for device in devices:
         check_device(device)
+    specs = parse_filters(filters)
     background = detach() if daemon else None
     try:
         check_metrics(metrics)
         if recover:
-            _serve_kept(devices, workers, on_ready, background, metrics)
+            _serve_kept(devices, workers, on_ready, background, metrics, specs)
         else:
-            _serve_here(devices, workers, on_ready, background, metrics)
+            _serve_here(devices, workers, on_ready, background, metrics, specs)
     except DeviceError as error:
         print_plainly(error)
         raise
@@ -77,10 +81,12 @@ def _serve_here(
     on_ready: Callable[[], None] | None,
     background: Background | None,
     metrics: str | int | None,
+    filters: Sequence[FilterSpec],
 ) -> None:
     with _wakeup() as (read_fd, wake), ExitStack() as stack:
         channels = [
-            stack.enter_context(Channel(device, workers=workers, on_end=wake)) for device in devices
+            stack.enter_context(Channel(device, workers=workers, on_end=wake, filters=filters))
+            for device in devices
         ]
         if metrics is not None:
             stack.enter_context(Metrics(metrics, channels))
@@ -103,6 +109,7 @@ def _serve_kept(
     on_ready: Callable[[], None] | None,
     background: Background | None,
     metrics: str | int | None,
+    filters: Sequence[FilterSpec],
 ) -> None:
     if threading.active_count() > 1:
         raise RuntimeError("serve(recover=True) makes processes: begin no thread before")
@@ -110,7 +117,7 @@ def _serve_kept(
     with (
         Supervisor() as supervisor,
         registered(nodes.paths),
-        DeviceKeeper(devices, workers, nodes, metrics) as keeper,
+        DeviceKeeper(devices, workers, nodes, metrics, filters) as keeper,
     ):
         _say_ready(nodes.paths, on_ready)
         if background is not None:

@@ -32,8 +32,11 @@ from .device import DataPathDevice, Device, Handler, overrides
 from .ending import Ending
 from .errors import DeviceError
 from .file import File
+from .filter_ioctl import COMMANDS
+from .filters import Filters
 from .ioctl import IoctlRequest, close
 from .keeping import Keeping
+from .late import Late
 from .loop import handler_loop, start
 from .native import warn_refused
 from .polls import Polls
@@ -72,6 +75,9 @@ class Session(Answers):
         self._run_there: Run = self._run_here
         self.on_loop = can_pump(device)
         """Calls come on the handlers' loop, whose thread takes them from the channel."""
+        self.filters: Filters | None = None
+        """Those that clients may ask for; None: none."""
+        self._delayed = Late()
         self._deadlines: Deadlines | None = None
         if device.timeout is not None:
             self._pool = Pool(callers, self.warn_crowded)
@@ -141,6 +147,8 @@ class Session(Answers):
         self._pool.submit(job)
 
     def _run_async(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
+        if self.on_loop and request.call.delay_ns:
+            handler = self._delayed.handler(handler, request.call.delay_ns, request.call.refusal)
         self._begin_task(self._drive(request, finish, handler, args))
 
     def _begin_task(self, driver: Coroutine[Any, Any, None]) -> None:
@@ -215,6 +223,12 @@ class Session(Answers):
         if self.pending.pop(request.id, None) is not None:
             lib.call_reply_error(request.call, errno.EIO)
         return False
+
+    def heed(self, filters: Filters) -> None:
+        """Clients may ask for these, and change them."""
+        self.filters = filters
+        if self.on_loop:
+            filters.on_change = self._delayed.release
 
     def keep(self, ledger: CData) -> None:
         """What the device is outlives this process, in `ledger`; a worker before this one may have
@@ -305,6 +319,9 @@ class Session(Answers):
         file = self._file_of(call)
         if file is None:
             return
+        if self.filters is not None and call.cmd in COMMANDS:
+            self._control(call, self.filters)
+            return
         request = self._begin(call, file, "ioctl")
         if request is not None:
             flags = call.ioctl_flags
@@ -321,6 +338,19 @@ class Session(Answers):
                 is_waiting = partial(self.pending.__contains__, request.id)
                 request.ioctl._memory = RemoteMemory(call.pid, self._memory_max, is_waiting)
             self._run_ioctl(request, self.finish_ioctl, self._ioctl, file, request.ioctl)
+
+    def _control(self, call: Call, filters: Filters) -> None:
+        size = call.data_size
+        room = call.cmd >> 16 & 0x3FFF
+        if not size and call.ioctl_flags & _FLAG_UNRESTRICTED:
+            lib.call_reply_retry(call, [call.arg, room, call.arg, room], 1, 1)
+            return
+        try:
+            data = filters.control(call.cmd, ffi.buffer(call.data, size)[:], call.pid)
+        except OSError as error:
+            lib.call_reply_error(call, error.errno or errno.EIO)
+        else:
+            lib.call_reply_ioctl(call, 0, data, len(data))
 
     def _on_poll(self, call: Call) -> None:
         number = call.open

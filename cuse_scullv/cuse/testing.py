@@ -18,7 +18,7 @@ errno that the kernel refuses) is a ProtocolError, in the call that it hits and 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from .fake.file import FakeFile, IoctlResult
@@ -28,6 +28,7 @@ from .fake.wire import MAX_REQUEST
 
 if TYPE_CHECKING:
     from .device import Device
+    from .filterspec import FilterSpec
     from .workers import Workers
 
 __all__ = [
@@ -46,12 +47,18 @@ __all__ = [
 
 
 @contextlib.contextmanager
-def serve(device: Device, workers: Workers | None = None) -> Iterator[FakeKernel]:
-    """Runs `device` on a channel whose kernel is the FakeKernel that this gives.
+def serve(
+    device: Device, workers: Workers | None = None, filters: Iterable[str | FilterSpec] = ()
+) -> Iterator[FakeKernel]:
+    """Runs `device` on a channel whose kernel is the FakeKernel that this gives; `filters` befall
+    its requests.
 
     ProtocolError at the end if the driver broke the rules without a call noticing."""
     from .channel import Channel
 
-    with FakeKernel() as kernel, Channel(device, fd=kernel.server_fd, workers=workers):
+    with (
+        FakeKernel() as kernel,
+        Channel(device, fd=kernel.server_fd, workers=workers, filters=filters),
+    ):
         kernel.init()
         yield kernel

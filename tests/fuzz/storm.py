@@ -20,8 +20,17 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SERVER = HERE / "stormed.py"
-KINDS = {"node": "node", "kept": "node", "file": "file", "foreign": "foreign", "loop": "foreign"}
-"""Of servers; how the kernel speaks to each."""
+KINDS = {
+    "node": "node",
+    "kept": "node",
+    "file": "file",
+    "foreign": "foreign",
+    "loop": "foreign",
+    "late": "node",
+    "late-foreign": "foreign",
+    "late-loop": "foreign",
+}
+"""Of servers; how the kernel speaks to each. "late": a filter delays some requests."""
 LIFE = 50_000
 """Messages, of one server."""
 BUFFER = 4 << 20

@@ -1,6 +1,6 @@
 """What a storm is let loose on: a real channel of each kind, on a socket that this process got.
 
-    python stormed.py FD node|kept|file|foreign|loop
+    python stormed.py FD node|kept|file|foreign|loop|late|late-foreign|late-loop
 
 It ends with 0 when the other end has gone and all has been closed, with 1 if it had anything to
 complain of.
@@ -30,6 +30,7 @@ from cuse_scullv.state import Place, State
 LIMIT = 64 << 20
 BYTES_MOST = 4 << 20  # of a device in Python
 WAIT_S = 0.02
+LATE = ["delay:ms=0.5,jitter=0.5,rate=5%,op=open+read+write+ioctl+poll+fsync", "rate:bytes=10G"]
 GRACE_S = 60.0  # for threads to end, on a machine that others use as well
 
 
@@ -190,14 +191,16 @@ def kept(stack: contextlib.ExitStack) -> Place:
 def server(fd: int, kind: str, stack: contextlib.ExitStack) -> AbstractContextManager[object]:
     """What serves. Its end is told by `ended`."""
     workers = Workers(threads=3)
+    filters = LATE if kind.startswith("late") else []
     if kind == "file":
         return FileView(scull(stack, 2), "/nowhere", workers, fd=fd, on_end=ended.set)
-    if kind == "node":
-        return Channel(scull(stack, 1)[0], fd, workers, ended.set)
+    if kind in ("node", "late"):
+        return Channel(scull(stack, 1)[0], fd, workers, ended.set, filters=filters)
     if kind == "kept":
         (device,) = scull(stack, 1, Backing(MEMFD))
         return Channel(device, fd, workers, ended.set, place=kept(stack))
-    return Channel(OnLoop() if kind == "loop" else Threaded(), fd, workers, ended.set)
+    device = OnLoop() if kind.endswith("loop") else Threaded()
+    return Channel(device, fd, workers, ended.set, filters=filters)
 
 
 ended = threading.Event()
