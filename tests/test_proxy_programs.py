@@ -185,6 +185,14 @@ def test_the_commands_serve_until_told_and_say_where_a_client_diverged(tmp_path:
     )
 
 
+def test_filters_befall_what_is_passed_on() -> None:
+    fails_once = "error:errno=ENXIO,op=read,count=1"
+    out(*CLI, "proxy", "/dev/zero", "--name", NAME, "--daemon", "--filter", fails_once)
+    assert b"No such device or address" in run("head", "-c", "5", NODE).stderr
+    assert out("head", "-c", "5", NODE) == bytes(5)
+    out(*CLI, "stop", NAME)
+
+
 # --- a clock -------------------------------------------------------------------------------------
 
 

@@ -397,7 +397,7 @@ static void *spare_main(void *arg)
     bool needed = true;
 
     is_spare = true;
-    roster_be_wakeable();
+    wake_allow();
     while (needed && !workers->stopping) {
         int taken = reader_take(worker);
 

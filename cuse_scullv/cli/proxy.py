@@ -10,8 +10,10 @@ from pathlib import Path
 import click
 
 from cuse_scullv import cuse
+from cuse_scullv.cli._filters import filter_option
 from cuse_scullv.cli._logging import start_logging
 from cuse_scullv.cli._node import given, node_options
+from cuse_scullv.cuse.filterspec import FilterSpec
 from cuse_scullv.recording.proxy import NotADeviceError, Proxy
 from cuse_scullv.recording.recorded import RecordedProxy
 
@@ -27,6 +29,7 @@ INCOMPLETE = 1
     metavar="FILE",
     help="Write all that is asked and answered to FILE, for replay; what it has is replaced.",
 )
+@filter_option
 def command(
     real: str,
     name: str,
@@ -35,6 +38,7 @@ def command(
     group: int | None,
     daemon: bool,
     record: Path | None,
+    filters: tuple[FilterSpec, ...],
 ) -> int:
     """Serve a node that passes all that clients ask on to the device REAL.
 
@@ -42,7 +46,7 @@ def command(
     """
     start_logging("warning")
     device = _device(name, real, record, given(mode, owner, group))
-    cuse.serve(device, daemon=daemon)
+    cuse.serve(device, daemon=daemon, filters=filters)
     return INCOMPLETE if isinstance(device, RecordedProxy) and device.recorder.failed else 0
 
 

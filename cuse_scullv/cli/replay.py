@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 
 from cuse_scullv import cuse
+from cuse_scullv.cli._filters import filter_option
 from cuse_scullv.cli._logging import start_logging
 from cuse_scullv.cli._node import given, node_options
+from cuse_scullv.cuse.filterspec import FilterSpec
 from cuse_scullv.recording import log
 from cuse_scullv.recording.replay import Replay
 
@@ -29,6 +31,7 @@ DIVERGED = 1
     is_flag=True,
     help="Take the requests of the log in whatever order they come, each once.",
 )
+@filter_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -40,6 +43,7 @@ def command(
     daemon: bool,
     speed: float | None,
     any_order: bool,
+    filters: tuple[FilterSpec, ...],
 ) -> int:
     """Serve a node that answers as the log FILE of cuse-scullv proxy says.
 
@@ -59,5 +63,5 @@ def command(
         raise click.ClickException(str(error)) from None
     options = given(mode, owner, group)
     device = Replay(name, file, played, speed=speed or 0.0, any_order=any_order, **options)
-    cuse.serve(device, daemon=daemon)
+    cuse.serve(device, daemon=daemon, filters=filters)
     return DIVERGED if device.divergences else 0
