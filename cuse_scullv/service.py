@@ -100,6 +100,8 @@ class Service:
             held.devices[0].shared.recall()
             for number, scull in enumerate(held.devices):
                 lib.store_keep(scull.store.pointer, held.state.pointer, number)
+        for channel in self._channels:  # who is answered takes the CPU from the others
+            channel.take_over()
         for channel in self._channels:
             channel.start()
         if self._view is not None:

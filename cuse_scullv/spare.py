@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from cuse_scullv.worker import Ends, Worker
 
-CALM_S = 0.1
+CALM_S = 0.02
 """How long after its fork it prepares, seconds: just after a death clients need the CPUs."""
 AGAIN_S = 5.0
 """The same for the one after a spare that died."""

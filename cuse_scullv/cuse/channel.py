@@ -106,7 +106,7 @@ class Channel:
         self._pump: Pump | None = None
         self._ledger = ffi.NULL  # the channel's
         self._number = -1  # the descriptor, which is C's while there is a channel
-        self._serves = False
+        self._taken_over = False
         self._ready = False
         self._ended = threading.Event()
         self._counting = threading.Lock()  # the channel does not end while it is asked
@@ -184,18 +184,28 @@ class Channel:
     def start(self) -> None:
         """Begins to serve. DeviceError: no CUSE here, the name is taken, the device is served
         already; its message says what to do. What the device's started() raises."""
-        if self._channel is None or self._serves:
+        if self._channel is None or self._counted is not None:
             self.prepare()
-        assert self._channel is not None
-        assert self._session is not None
-        self._serves = True
         try:
-            self._take_over(self._session)
+            self.take_over()
             self._hooks.begin()
-            self._begin(self._channel, self._session)
+            self._begin()
         except BaseException:
             self.close(0)
             raise
+
+    def take_over(self) -> None:
+        """After prepare(): what a worker before this process has left, which has to be dead. Once
+        start() has been called there is nothing left to do."""
+        session = self._session
+        assert session is not None
+        if self._taken_over:
+            return
+        self._taken_over = True
+        if isinstance(self.device, DataPathDevice):
+            session.restore(self._ledger)
+        elif self._ledger:
+            session.keep(self._ledger)
 
     def _take_name(self, undo: contextlib.ExitStack) -> None:
         name = self.device.name
@@ -209,13 +219,6 @@ class Channel:
             _names.add(name)
         undo.callback(_names.discard, name)
         self._node.check_free()
-
-    def _take_over(self, session: Session) -> None:
-        """What a worker before this process has left."""
-        if isinstance(self.device, DataPathDevice):
-            session.restore(self._ledger)
-        elif self._ledger:
-            session.keep(self._ledger)
 
     def _new_ledger(self) -> CData:
         if isinstance(self.device, DataPathDevice):
@@ -250,7 +253,10 @@ class Channel:
             raise self._no_session(error) from None
         self._number = fd
 
-    def _begin(self, channel: NativeChannel, session: Session) -> None:
+    def _begin(self) -> None:
+        channel, session = self._channel, self._session
+        assert channel is not None
+        assert session is not None
         try:
             channel.begin()
         except OSError as error:
@@ -304,7 +310,7 @@ class Channel:
         """Ends the device. Handlers under way are cancelled and have `grace` seconds to end; files
         that clients still have open are released. What a client does then is ENODEV or ENOTCONN."""
         channel, self._channel = self._channel, None
-        session, self._serves = self._session, False
+        session, self._taken_over = self._session, False
         if channel is None or session is None:
             return
         _started.discard(self)

@@ -96,6 +96,8 @@ class DeviceKeeper(Keeper):
 
     def _open(self, stack: ExitStack, channels: Sequence[Channel]) -> None:
         self._state.settle(len(self._devices))
+        for channel in channels:  # who is answered takes the CPU from the others
+            channel.take_over()
         for channel in channels:
             channel.start()
         for channel in channels:
