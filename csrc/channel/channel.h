@@ -5,7 +5,7 @@
 #include <fuse_lowlevel.h>
 #include <sys/uio.h>
 
-#include "channel/request.h"
+#include "channel/room.h"
 #include "channel/upcall.h"
 
 struct channel_setup {

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "channel/door.h"
+#include "channel/request.h"
 #include "channel/sieve.h"
 
 #define FIRST_READER 1u /* of a data channel, whose first worker is the caller */
@@ -39,7 +40,7 @@ static void spin(const struct workers *workers, uint64_t length_ns)
 }
 
 /* Counts a message whose sizes lie; of the first one Python is told. */
-static void report(struct workers *workers, const struct request_room *room, size_t length)
+static void report(struct workers *workers, const struct room *room, size_t length)
 {
     struct call *call;
 
@@ -49,12 +50,12 @@ static void report(struct workers *workers, const struct request_room *room, siz
     if (!call)
         return;
     call->size = length;
-    call->cmd = request_opcode(room);
+    call->cmd = room_opcode(room);
     workers->tell(workers, call);
 }
 
 /* A kernel may well ask for what nobody here knows (ENOSYS). */
-static void refuse(struct workers *workers, struct request_room *room, size_t length, int error)
+static void refuse(struct workers *workers, struct room *room, size_t length, int error)
 {
     request_refuse(room, workers->fd, length, error);
     if (error != -ENOSYS)
@@ -62,7 +63,7 @@ static void refuse(struct workers *workers, struct request_room *room, size_t le
 }
 
 /* Whether the message is one: what is none is refused. */
-static bool admit(struct workers *workers, struct request_room *room, size_t length)
+static bool admit(struct workers *workers, struct room *room, size_t length)
 {
     enum door_side side = workers->kind == REQUEST_FILE ? DOOR_FUSE : DOOR_CUSE;
     int rc = door_check(room->message, length, side);
@@ -84,21 +85,21 @@ static void note_interrupt(struct ledger *ledger, const void *message, size_t le
 
 /* Whether that was all. No request of a store lasts: whoever was interrupted, and does not wait in a
  * filter, has the answer by now. */
-static bool heed_interrupt(struct workers *workers, const struct request_room *room)
+static bool heed_interrupt(struct workers *workers, const struct room *room)
 {
     return sieve_interrupt(workers, room) || workers->kind != REQUEST_FOREIGN;
 }
 
 /* Nobody here counts lookups; and before INIT libfuse would answer even these. */
-static bool forgets(const struct request_room *room)
+static bool forgets(const struct room *room)
 {
-    uint32_t opcode = request_opcode(room);
+    uint32_t opcode = room_opcode(room);
 
     return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
 }
 
 /* Of a message that was admitted, and lies whole in the room. */
-static void decode(struct workers *workers, struct request_room *room, size_t length)
+static void decode(struct workers *workers, struct room *room, size_t length)
 {
     struct fuse_buf message = {.size = length, .mem = room->message};
     int rc = door_check_names(room->message, length);
@@ -109,16 +110,16 @@ static void decode(struct workers *workers, struct request_room *room, size_t le
     }
     if (forgets(room))
         return;
-    if (request_opcode(room) == FUSE_INTERRUPT && heed_interrupt(workers, room))
+    if (room_opcode(room) == FUSE_INTERRUPT && heed_interrupt(workers, room))
         return;
-    if (workers->ledger && request_is_greeting(room))
+    if (workers->ledger && room_is_greeting(room))
         ledger_keep_greeting(workers->ledger, room->message, length);
     if (workers->ledger && ledger_saves(workers->ledger))
         note_interrupt(workers->ledger, room->message, length);
     fuse_session_process_buf(workers->session, &message);
 }
 
-void reader_process(struct workers *workers, struct request_room *room, size_t length,
+void reader_process(struct workers *workers, struct room *room, size_t length,
                     _Atomic uint64_t *answered)
 {
     const uint64_t begun_ns = request_time(room, workers->kind);
@@ -141,9 +142,9 @@ void reader_process(struct workers *workers, struct request_room *room, size_t l
 
 static void process(struct worker *worker, size_t length)
 {
-    request_begin(&worker->room, length);
+    room_begin(&worker->room, length);
     reader_process(worker->workers, &worker->room, length, &worker->answered);
-    request_end(&worker->room);
+    room_end(&worker->room);
 }
 
 bool reader_is_nothing(ssize_t length)
@@ -162,7 +163,7 @@ static void park(const struct worker *worker)
 
 static inline int take(struct worker *worker)
 {
-    ssize_t length = request_receive(&worker->room, worker->workers->fd, worker->workers->kind);
+    ssize_t length = room_receive(&worker->room, worker->workers->fd, worker->workers->kind);
 
     if (reader_is_nothing(length))
         return 0;
@@ -189,7 +190,7 @@ int reader_turn(struct worker *worker, bool busy)
     taken = take(worker);
     /* Whatever it was: workers that starve must notice it also where nobody reads or writes. */
     if (taken > 0)
-        placement_see(workers->placement, worker->number, request_pid(&worker->room),
-                      request_closes(&worker->room));
+        placement_see(workers->placement, worker->number, room_pid(&worker->room),
+                      room_closes(&worker->room));
     return taken;
 }

@@ -10,7 +10,7 @@ int reader_turn(struct worker *worker, bool busy);
 /* The same for a worker that placement does not know. */
 int reader_take(struct worker *worker);
 /* A message that is in the room: answered, refused, or made a call. */
-void reader_process(struct workers *workers, struct request_room *room, size_t length,
+void reader_process(struct workers *workers, struct room *room, size_t length,
                     _Atomic uint64_t *answered);
 /* What was received is a signal, or a request that was withdrawn. */
 bool reader_is_nothing(ssize_t length);

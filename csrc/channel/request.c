@@ -1,21 +1,13 @@
 /* request: READ and WRITE answered in C.
  *
- * One worker, one room. A message is 80 bytes of headers and a payload; readv parts them, so the
- * payload lies page aligned in the room's body, or, when the next write is expected to fill whole
- * quanta of a store, in quanta laid out for it: those are adopted and nobody copies (the kernel's
- * own copy from the client's pages was the only one). A reply to a read goes out of the quanta,
- * pinned meanwhile. Every request that is answered here is answered once, whatever happens.
- *
- * Expectation: a write of whole, aligned quanta is likely followed by another of the same length
- * to the same store. Whatever else comes is gathered into the body first, as if nothing had been
- * expected; the first write that does not adopt ends the expectation. */
+ * A reply to a read goes out of the quanta, pinned meanwhile. Every request that is answered here is
+ * answered once, whatever happens. */
 #include "channel/request.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <linux/fuse.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/killpoint.h"
@@ -23,199 +15,19 @@
 #include "filter/flip.h"
 #include "store/handle.h"
 
-#define PAGE ((size_t)4096)
 /* So much is copied behind the reply's header: the kernel takes longer to find a piece's page. */
 #define SMALL ((size_t)1024)
 #define TIMED 16u /* one in so many is; what it took stands for those until the next */
 
-/* The message that this thread works on, if it outlives the process. */
-static _Thread_local struct {
-    const struct request_room *room;
-    size_t length;
-} working;
-
-_Static_assert(sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in) == REQUEST_HEAD,
-               "the headers of a WRITE");
-_Static_assert(PAGE - REQUEST_HEAD == LEDGER_MESSAGE, "a payload in a room is page aligned");
-
-int request_room_init(struct request_room *room, size_t payload_max, struct ledger *ledger,
-                      unsigned number)
+static const struct fuse_in_header *header(const struct room *room)
 {
-    size_t bytes = PAGE + payload_max;
-    uint8_t *map = ledger ? ledger_room(ledger, number, bytes) : NULL;
-    struct journal *journal = map ? ledger_journal(ledger, number) : NULL;
-
-    if (!map && ledger && ledger_outlives(ledger))
-        return -EAGAIN; /* a message in a room of our own would die with us */
-    if (!map)
-        map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map == MAP_FAILED)
-        return -errno;
-    *room = (struct request_room){
-        .body = map + PAGE,
-        .message = map + PAGE - REQUEST_HEAD,
-        .payload_max = payload_max,
-        .ledger = ledger,
-        .journal = journal,
-    };
-    return 0;
-}
-
-size_t request_lend(struct request_room *room, const void *message, struct journal *journal)
-{
-    size_t length = ((const struct fuse_in_header *)message)->len;
-
-    room->journal = journal;
-    room->lent = true;
-    memcpy(room->message, message, length);
-    return length;
-}
-
-static void expect_nothing(struct request_room *room)
-{
-    if (!room->expect)
-        return;
-    store_drop_spares(&room->spares);
-    store_drop(room->expect);
-    room->expect = NULL;
-}
-
-static void expect_write(struct request_room *room, struct store *store, size_t bytes)
-{
-    room->expect_bytes = bytes;
-    if (room->expect == store)
-        return;
-    expect_nothing(room);
-    room->expect = store_hold(store);
-}
-
-void request_room_free(struct request_room *room)
-{
-    if (!room->body)
-        return;
-    expect_nothing(room);
-    if (!room->journal) /* else it is the ledger's */
-        munmap(room->body - PAGE, PAGE + room->payload_max);
-    room->body = NULL;
-}
-
-/* --- receiving --------------------------------------------------------------------------------- */
-
-/* Lays out where the payload goes: spare quanta first, the body for the rest. */
-static int lay_out(struct request_room *room, struct iovec *iov)
-{
-    const struct spares *spares = &room->spares;
-    int n = 0;
-
-    room->laid = 0;
-    if (room->expect) {
-        store_fill_spares(room->expect, &room->spares, room->expect_bytes);
-        for (unsigned i = 0; i < spares->count; i++) {
-            size_t bytes = arena_region_bytes(spares->arena);
-
-            iov[n++] = (struct iovec){arena_address(spares->arena, spares->region[i]), bytes};
-            room->laid += bytes;
-        }
-    }
-    if (room->laid < room->payload_max)
-        iov[n++] = (struct iovec){room->body + room->laid, room->payload_max - room->laid};
-    return n;
-}
-
-static struct fuse_in_header *header(const struct request_room *room)
-{
-    return (struct fuse_in_header *)room->message;
-}
-
-const void *request_body(const struct request_room *room)
-{
-    return header(room) + 1;
-}
-
-ssize_t request_receive(struct request_room *room, int fd, enum request_kind kind)
-{
-    struct iovec iov[SPARES_MAX + 2] = {{room->message, REQUEST_HEAD}};
-    int n = kind == REQUEST_FOREIGN ? 0 : 1 + lay_out(room, iov + 1);
-    ssize_t length;
-
-    if (room->laid)
-        length = readv(fd, iov, n);
-    else /* the body follows the headers */
-        length = read(fd, room->message, REQUEST_HEAD + room->payload_max);
-    if (length < 0)
-        return -errno;
-    KILL_POINT(KILL_TAKEN);
-    return length;
-}
-
-void request_begin(struct request_room *room, size_t length)
-{
-    if (!room->journal)
-        return;
-    working.room = room;
-    working.length = length;
-    journal_begin(room->journal, header(room)->unique);
-}
-
-/* The room's: one that is kept elsewhere may be answered, and another worker must not begin again. */
-static void forget_message(const struct request_room *room)
-{
-    ((volatile struct fuse_in_header *)header(room))->unique = 0;
-}
-
-struct journal *request_keep(int *error)
-{
-    struct journal *kept;
-    int rc;
-
-    *error = 0;
-    if (!working.room)
-        return NULL;
-    rc = ledger_keep_call(working.room->ledger, working.room->message, working.length,
-                          &kept);
-    /* No ioctl of ours has an argument of such a length. */
-    if (rc < 0)
-        *error = rc == -EMSGSIZE ? ENOTTY : ENOMEM;
-    else if (kept && working.room->journal)
-        forget_message(working.room);
-    return kept;
-}
-
-/* From here on the message is not under way any more: it is answered, or kept elsewhere. */
-void request_end(struct request_room *room)
-{
-    if (!room->journal)
-        return;
-    working.room = NULL;
-    journal_end();
-    KILL_POINT(KILL_ANSWERED);
-    forget_message(room);
-    /* A call that a worker before has left is yet to be run, by that same journal. */
-    if (!room->lent)
-        journal_forget(room->journal);
-}
-
-/* Puts the part of the payload that lies in spares where the kernel would have put it. */
-static void gather(struct request_room *room, size_t payload)
-{
-    size_t bytes = 0;
-
-    for (unsigned i = 0; i < room->spares.count && bytes < payload && bytes < room->laid; i++) {
-        size_t piece = arena_region_bytes(room->spares.arena);
-
-        if (piece > payload - bytes)
-            piece = payload - bytes;
-        memcpy(room->body + bytes,
-               arena_address(room->spares.arena, room->spares.region[i]), piece);
-        bytes += piece;
-    }
-    room->laid = 0;
+    return (const struct fuse_in_header *)room->message;
 }
 
 /* --- replies ----------------------------------------------------------------------------------- */
 
 /* Of a reply with so many bytes behind it. */
-static struct fuse_out_header out_header(const struct request_room *room, size_t bytes, int error)
+static struct fuse_out_header out_header(const struct room *room, size_t bytes, int error)
 {
     return (struct fuse_out_header){
         .len = (uint32_t)(sizeof(struct fuse_out_header) + bytes),
@@ -224,7 +36,7 @@ static struct fuse_out_header out_header(const struct request_room *room, size_t
     };
 }
 
-static void reply_error(const struct request_room *room, int fd, int error)
+static void reply_error(const struct room *room, int fd, int error)
 {
     struct fuse_out_header out = out_header(room, 0, error);
 
@@ -234,14 +46,14 @@ static void reply_error(const struct request_room *room, int fd, int error)
 
 /* A reply that the kernel refuses leaves the client waiting, so an error takes its place; ENOENT says
  * that the client is gone already. */
-static void settle(const struct request_room *room, int fd, ssize_t sent)
+static void settle(const struct room *room, int fd, ssize_t sent)
 {
     if (sent < 0 && errno != ENOENT && errno != ENODEV)
         reply_error(room, fd, -EIO);
 }
 
 /* iov[0] is left for the header. */
-static void reply(const struct request_room *room, int fd, struct iovec *iov, unsigned n,
+static void reply(const struct room *room, int fd, struct iovec *iov, unsigned n,
                   size_t bytes)
 {
     struct fuse_out_header out = out_header(room, bytes, 0);
@@ -250,7 +62,7 @@ static void reply(const struct request_room *room, int fd, struct iovec *iov, un
     settle(room, fd, writev(fd, iov, (int)n));
 }
 
-static void reply_written(const struct request_room *room, int fd, size_t bytes)
+static void reply_written(const struct room *room, int fd, size_t bytes)
 {
     struct {
         struct fuse_out_header out;
@@ -266,14 +78,14 @@ static void reply_written(const struct request_room *room, int fd, size_t bytes)
 /* --- READ -------------------------------------------------------------------------------------- */
 
 /* READ's arguments lie within the 80 bytes: the body is free for the data. */
-static size_t read_size(const struct request_room *room)
+static size_t read_size(const struct room *room)
 {
-    const struct fuse_read_in *in = request_body(room);
+    const struct fuse_read_in *in = room_body(room);
 
     return in->size > room->payload_max ? room->payload_max : in->size;
 }
 
-static ssize_t read_into_body(struct request_room *room, enum request_kind kind,
+static ssize_t read_into_body(struct room *room, enum request_kind kind,
                               struct handle *handle, uint64_t offset, size_t size)
 {
     return kind == REQUEST_NODE
@@ -282,7 +94,7 @@ static ssize_t read_into_body(struct request_room *room, enum request_kind kind,
 }
 
 /* Bytes of the body, or -errno. */
-static ssize_t reply_body(const struct request_room *room, int fd, ssize_t n)
+static ssize_t reply_body(const struct room *room, int fd, ssize_t n)
 {
     struct iovec iov[2] = {[1] = {room->body, (size_t)(n < 0 ? 0 : n)}};
 
@@ -293,10 +105,10 @@ static ssize_t reply_body(const struct request_room *room, int fd, ssize_t n)
     return n;
 }
 
-void request_answer_read_flipped(struct request_room *room, int fd, enum request_kind kind,
+void request_answer_read_flipped(struct room *room, int fd, enum request_kind kind,
                                  uint32_t bits, uint64_t dice)
 {
-    const struct fuse_read_in *in = request_body(room);
+    const struct fuse_read_in *in = room_body(room);
     struct handle *handle = ledger_hold(room->ledger, in->fh);
     ssize_t n = handle ? read_into_body(room, kind, handle, in->offset, read_size(room)) : -EBADF;
 
@@ -306,7 +118,7 @@ void request_answer_read_flipped(struct request_room *room, int fd, enum request
     handle_free(handle);
 }
 
-static void reply_small(const struct request_room *room, int fd, const struct read_plan *plan)
+static void reply_small(const struct room *room, int fd, const struct read_plan *plan)
 {
     _Alignas(2 * SMALL) struct {
         struct fuse_out_header out;
@@ -318,7 +130,7 @@ static void reply_small(const struct request_room *room, int fd, const struct re
     settle(room, fd, write(fd, &reply, reply.out.len));
 }
 
-static void reply_plan(const struct request_room *room, int fd, const struct read_plan *plan)
+static void reply_plan(const struct room *room, int fd, const struct read_plan *plan)
 {
     struct iovec iov[PLAN_SPANS + 1];
 
@@ -327,10 +139,10 @@ static void reply_plan(const struct request_room *room, int fd, const struct rea
 }
 
 /* Bytes, or -errno. */
-static ssize_t answer_read(struct request_room *room, int fd, enum request_kind kind,
+static ssize_t answer_read(struct room *room, int fd, enum request_kind kind,
                            struct handle *handle)
 {
-    const struct fuse_read_in *in = request_body(room);
+    const struct fuse_read_in *in = room_body(room);
     const size_t size = read_size(room);
     struct read_plan plan;
     int rc;
@@ -356,7 +168,7 @@ static ssize_t answer_read(struct request_room *room, int fd, enum request_kind 
 /* --- WRITE ------------------------------------------------------------------------------------- */
 
 /* Bytes, or -errno. */
-static ssize_t answer_write(struct request_room *room, int fd, enum request_kind kind,
+static ssize_t answer_write(struct room *room, int fd, enum request_kind kind,
                             struct handle *handle, size_t payload)
 {
     const struct fuse_write_in *in = (const void *)(room->message + sizeof(struct fuse_in_header));
@@ -385,13 +197,13 @@ static ssize_t answer_write(struct request_room *room, int fd, enum request_kind
         reply_written(room, fd, (size_t)done);
 
     if (done > 0 && store_adopts(store, at, (size_t)done))
-        expect_write(room, store, (size_t)done);
+        room_expect(room, store, (size_t)done);
     else
-        expect_nothing(room);
+        room_expect_nothing(room);
     return done;
 }
 
-bool request_answer(struct request_room *room, int fd, enum request_kind kind, size_t length)
+bool request_answer(struct room *room, int fd, enum request_kind kind, size_t length)
 {
     const struct fuse_in_header *in = header(room);
     size_t payload = length > REQUEST_HEAD ? length - REQUEST_HEAD : 0;
@@ -413,18 +225,18 @@ bool request_answer(struct request_room *room, int fd, enum request_kind kind, s
         handle_free(handle);
         return true;
     }
-    gather(room, payload);
+    room_gather(room, payload);
     return false;
 }
 
-uint64_t request_time(const struct request_room *room, enum request_kind kind)
+uint64_t request_time(const struct room *room, enum request_kind kind)
 {
     return kind == REQUEST_FOREIGN || room->counted % TIMED ? 0 : counters_now_ns();
 }
 
-void request_count(struct request_room *room, struct counters *counters, uint64_t begun_ns)
+void request_count(struct room *room, struct counters *counters, uint64_t begun_ns)
 {
-    uint32_t opcode = request_opcode(room);
+    uint32_t opcode = room_opcode(room);
     ssize_t done = room->answered;
 
     if (begun_ns)
@@ -435,14 +247,14 @@ void request_count(struct request_room *room, struct counters *counters, uint64_
                       done < 0 ? 0 : (uint64_t)done, done < 0 ? (int)-done : 0, room->took_ns);
 }
 
-void request_refuse(const struct request_room *room, int fd, size_t length, int error)
+void request_refuse(const struct room *room, int fd, size_t length, int error)
 {
     if (length >= sizeof(struct fuse_in_header) && header(room)->unique &&
         door_is_answered(room->message))
         reply_error(room, fd, error);
 }
 
-void request_answer_poll(const struct request_room *room, int fd, uint32_t events)
+void request_answer_poll(const struct room *room, int fd, uint32_t events)
 {
     struct {
         struct fuse_out_header out;
@@ -453,72 +265,4 @@ void request_answer_poll(const struct request_room *room, int fd, uint32_t event
     };
 
     settle(room, fd, write(fd, &reply, sizeof(reply)));
-}
-
-/* --- what filters change ----------------------------------------------------------------------- */
-
-size_t request_cut(struct request_room *room, uint32_t bytes, size_t length)
-{
-    struct fuse_in_header *in = header(room);
-
-    if (in->opcode == FUSE_READ) {
-        ((struct fuse_read_in *)(in + 1))->size = bytes;
-        return length;
-    }
-    ((struct fuse_write_in *)(in + 1))->size = bytes;
-    in->len = (uint32_t)(REQUEST_HEAD + bytes);
-    return in->len;
-}
-
-/* Of the payload, where it was received. */
-static uint8_t *payload_byte(const struct request_room *room, size_t at)
-{
-    const struct spares *spares = &room->spares;
-    size_t piece;
-
-    if (at >= room->laid)
-        return room->body + at;
-    piece = arena_region_bytes(spares->arena);
-    return (uint8_t *)arena_address(spares->arena, spares->region[at / piece]) + at % piece;
-}
-
-void request_flip(struct request_room *room, uint32_t bits, uint64_t dice)
-{
-    const size_t bytes = ((const struct fuse_write_in *)request_body(room))->size;
-
-    for (uint32_t i = 0; bytes && i < bits; i++) {
-        struct flip flip = flip_next(&dice, bytes);
-
-        *payload_byte(room, flip.byte) ^= flip.mask;
-    }
-}
-
-bool request_is_greeting(const struct request_room *room)
-{
-    return header(room)->opcode == CUSE_INIT || header(room)->opcode == FUSE_INIT;
-}
-
-uint32_t request_opcode(const struct request_room *room)
-{
-    return header(room)->opcode;
-}
-
-uint64_t request_unique(const struct request_room *room)
-{
-    return header(room)->unique;
-}
-
-uint64_t request_node(const struct request_room *room)
-{
-    return header(room)->nodeid;
-}
-
-uint32_t request_pid(const struct request_room *room)
-{
-    return header(room)->pid;
-}
-
-bool request_closes(const struct request_room *room)
-{
-    return header(room)->opcode == FUSE_RELEASE;
 }

@@ -14,7 +14,7 @@
 static void worker_free(struct worker *worker)
 {
     pthread_join(worker->thread, NULL);
-    request_room_free(&worker->room);
+    room_free(&worker->room);
     free(worker);
 }
 
@@ -53,7 +53,7 @@ int roster_start(struct roster *roster, struct workers *workers, size_t payload_
     if (!worker)
         return -ENOMEM;
     *worker = (struct worker){.workers = workers, .number = (unsigned)rc};
-    rc = payload_max ? request_room_init(&worker->room, payload_max, workers->ledger,
+    rc = payload_max ? room_init(&worker->room, payload_max, workers->ledger,
                                          worker->number)
                      : 0;
     if (rc < 0)
@@ -66,7 +66,7 @@ int roster_start(struct roster *roster, struct workers *workers, size_t payload_
     return 0;
 
 free_room:
-    request_room_free(&worker->room);
+    room_free(&worker->room);
 free_worker:
     free(worker);
     return rc;
@@ -148,7 +148,7 @@ bool workers_stop(struct workers *workers, uint32_t timeout_ms)
 void workers_free(struct workers *workers)
 {
     free_all(&workers->roster);
-    request_room_free(&workers->room);
+    room_free(&workers->room);
 }
 
 uint64_t workers_answered(struct workers *workers)

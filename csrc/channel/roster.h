@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "channel/queue.h"
-#include "channel/request.h"
+#include "channel/room.h"
 #include "filter/filters.h"
 #include "placement/placement.h"
 
@@ -21,7 +21,7 @@ struct worker {
     struct worker *next; /* in `gone` */
     pthread_t thread;
     unsigned number;
-    struct request_room room; /* of those that receive */
+    struct room room; /* of those that receive */
     _Atomic uint64_t answered;
 };
 
@@ -57,7 +57,7 @@ struct workers {
     _Atomic bool stopping;
     _Atomic uint64_t refused; /* messages, at the door */
     struct queue queue; /* its lock guards all below too */
-    struct request_room room; /* of who pumps */
+    struct room room; /* of who pumps */
     struct roster roster;
     _Atomic unsigned reading; /* threads that take requests */
     unsigned starting; /* threads made for calls that wait, and not there yet */

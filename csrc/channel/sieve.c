@@ -16,24 +16,26 @@
 #include <linux/ioctl.h>
 #include <poll.h>
 
+#include "channel/request.h"
+
 #define FILTER_MAGIC 0xEEu /* ioctls of ours: cuse_scullv/cuse/filter_ioctl.py */
 #define FILTER_FIRST 0x20u
 #define FILTER_LAST 0x22u
 
-static bool changes_filters(const struct request_room *room)
+static bool changes_filters(const struct room *room)
 {
-    const struct fuse_ioctl_in *in = request_body(room);
+    const struct fuse_ioctl_in *in = room_body(room);
 
     return _IOC_TYPE(in->cmd) == FILTER_MAGIC && _IOC_NR(in->cmd) >= FILTER_FIRST &&
            _IOC_NR(in->cmd) <= FILTER_LAST;
 }
 
 /* What filters are told of the message. False: it is none of their business. */
-static bool describe(const struct request_room *room, struct filtered *request)
+static bool describe(const struct room *room, struct filtered *request)
 {
-    const void *body = request_body(room);
+    const void *body = room_body(room);
 
-    switch (request_opcode(room)) {
+    switch (room_opcode(room)) {
     case FUSE_OPEN:
         request->kind = CALL_OPEN;
         request->flags = (int32_t)((const struct fuse_open_in *)body)->flags;
@@ -68,9 +70,9 @@ static bool describe(const struct request_room *room, struct filtered *request)
     }
 }
 
-static struct filters *filters_of(const struct workers *workers, const struct request_room *room)
+static struct filters *filters_of(const struct workers *workers, const struct room *room)
 {
-    return workers->filters[(request_node(room) - workers->first_node) & workers->node_mask];
+    return workers->filters[(room_node(room) - workers->first_node) & workers->node_mask];
 }
 
 /* --- delays -------------------------------------------------------------------------------------- */
@@ -85,11 +87,11 @@ static uint64_t deadline(uint64_t delay_ns)
 /* 0, or the errno that the client gets instead. Where there are too many threads nothing waits, as that
  * would hold up all others. */
 static int wait_aside(struct workers *workers, struct filters *filters,
-                      const struct request_room *room, const struct verdict *verdict)
+                      const struct room *room, const struct verdict *verdict)
 {
     struct wait wait = {
         .owner = workers,
-        .unique = request_unique(room),
+        .unique = room_unique(room),
         .stopping = &workers->stopping,
         .changes = verdict->changes,
     };
@@ -105,9 +107,9 @@ static int wait_aside(struct workers *workers, struct filters *filters,
     return end == WAIT_STOPPED ? ENODEV : 0;
 }
 
-bool sieve_interrupt(struct workers *workers, const struct request_room *room)
+bool sieve_interrupt(struct workers *workers, const struct room *room)
 {
-    const struct fuse_interrupt_in *in = request_body(room);
+    const struct fuse_interrupt_in *in = room_body(room);
     bool waited = false;
 
     for (unsigned i = 0; i < workers->n_filters && !waited; i++)
@@ -119,20 +121,20 @@ bool sieve_interrupt(struct workers *workers, const struct request_room *room)
 /* --- verdicts ------------------------------------------------------------------------------------ */
 
 static void note_poll(const struct workers *workers, struct filters *filters,
-                      const struct request_room *room)
+                      const struct room *room)
 {
-    const struct fuse_poll_in *in = request_body(room);
+    const struct fuse_poll_in *in = room_body(room);
 
     if (in->flags & FUSE_POLL_SCHEDULE_NOTIFY)
         filters_note_poll(filters, in->kh, workers->fd);
 }
 
 /* Answers in the device's place. */
-static void refuse(struct workers *workers, const struct request_room *room, size_t length,
+static void refuse(struct workers *workers, const struct room *room, size_t length,
                    const struct filtered *request, const struct verdict *verdict,
                    uint64_t begun_ns)
 {
-    const struct fuse_ioctl_in *ioctl = request_body(room);
+    const struct fuse_ioctl_in *ioctl = room_body(room);
     const bool polls = request->kind == CALL_POLL && !(verdict->error && !verdict->hung);
 
     counters_note(workers->upcalls->counters, request->kind,
@@ -150,19 +152,19 @@ static bool may_be_short(const struct workers *workers)
     return workers->kind != REQUEST_FILE;
 }
 
-static void change(struct workers *workers, struct request_room *room, size_t *length,
+static void change(struct workers *workers, struct room *room, size_t *length,
                    const struct filtered *request, const struct verdict *verdict)
 {
     const bool writes = request->kind == CALL_WRITE;
 
     if (request->bytes > verdict->bytes && may_be_short(workers))
-        *length = request_cut(room, (uint32_t)verdict->bytes, *length);
+        *length = room_cut(room, (uint32_t)verdict->bytes, *length);
     if (writes && verdict->bits)
-        request_flip(room, verdict->bits, verdict->dice);
+        room_flip(room, verdict->bits, verdict->dice);
 }
 
 /* True: it was a READ that C answers, and bits of it have changed. */
-static bool answer_flipped(struct workers *workers, struct request_room *room,
+static bool answer_flipped(struct workers *workers, struct room *room,
                            const struct filtered *request, const struct verdict *verdict)
 {
     const uint64_t begun_ns = request_time(room, workers->kind);
@@ -188,7 +190,7 @@ void sieve_end(void)
     filters_pass(NULL);
 }
 
-bool sieve(struct workers *workers, struct request_room *room, size_t *length)
+bool sieve(struct workers *workers, struct room *room, size_t *length)
 {
     const uint64_t begun_ns = counters_now_ns();
     struct filters *filters = filters_of(workers, room);

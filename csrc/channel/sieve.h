@@ -5,9 +5,9 @@
 #include "channel/roster.h"
 
 /* All that a request costs where there are no filters. */
-static inline bool sieve_is_for(const struct workers *workers, const struct request_room *room)
+static inline bool sieve_is_for(const struct workers *workers, const struct room *room)
 {
-    const uint64_t place = (request_node(room) - workers->first_node) & workers->node_mask;
+    const uint64_t place = (room_node(room) - workers->first_node) & workers->node_mask;
 
     return place < workers->n_filters && workers->filters[place] &&
            __builtin_expect(filters_are_on(workers->filters[place]), 0);
@@ -15,9 +15,9 @@ static inline bool sieve_is_for(const struct workers *workers, const struct requ
 
 /* Of a message that was admitted, of `length` bytes. False: it has been answered. It may have become
  * shorter, and this thread may have waited. */
-bool sieve(struct workers *workers, struct request_room *room, size_t *length);
+bool sieve(struct workers *workers, struct room *room, size_t *length);
 void sieve_end(void); /* the message has become a call, or nothing */
 /* Of an INTERRUPT. True: its request waited here. */
-bool sieve_interrupt(struct workers *workers, const struct request_room *room);
+bool sieve_interrupt(struct workers *workers, const struct room *room);
 
 #endif

@@ -16,10 +16,8 @@
 #include "channel/worker.h"
 
 #include <errno.h>
-#include <linux/fuse.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/killpoint.h"
 #include "base/lock.h"
@@ -106,7 +104,7 @@ static int keep(struct workers *workers, struct call *call)
     int error = 0;
 
     if (workers->ledger)
-        call_keep_journal(call, request_keep(&error));
+        call_keep_journal(call, room_keep(&error));
     return error;
 }
 
@@ -340,9 +338,9 @@ static void pump_one(struct workers *workers, size_t length)
 {
     _Atomic uint64_t answered = 0; /* in C: none */
 
-    request_begin(&workers->room, length);
+    room_begin(&workers->room, length);
     reader_process(workers, &workers->room, length, &answered);
-    request_end(&workers->room);
+    room_end(&workers->room);
 }
 
 int workers_pump(struct workers *workers)
@@ -351,7 +349,7 @@ int workers_pump(struct workers *workers)
 
     if (!begin_pump(workers))
         return -ENODEV;
-    length = request_receive(&workers->room, workers->fd, REQUEST_FOREIGN);
+    length = room_receive(&workers->room, workers->fd, REQUEST_FOREIGN);
     if (length > 0)
         pump_one(workers, (size_t)length);
     else if (!reader_is_nothing(length))
@@ -472,64 +470,6 @@ static int start_all(struct workers *workers, unsigned threads)
     return rc;
 }
 
-struct resumption {
-    struct workers *workers;
-    struct request_room room;
-};
-
-/* A message that a worker process before had taken: it is run again, by what its journal says. */
-static void resume(void *arg, const void *message, struct journal *journal)
-{
-    struct resumption *resumption = arg;
-    struct request_room *room = &resumption->room;
-    _Atomic uint64_t answered = 0;
-    size_t length = request_lend(room, message, journal);
-
-    request_begin(room, length);
-    reader_process(resumption->workers, room, length, &answered);
-    request_end(room);
-}
-
-/* Who polls asks again: what would have woken him may be forgotten. */
-static void wake_polls(struct workers *workers)
-{
-    uint32_t entry = 0;
-    uint64_t poll;
-
-    while ((poll = ledger_next_poll(workers->ledger, &entry))) {
-        struct {
-            struct fuse_out_header out;
-            struct fuse_notify_poll_wakeup_out wakeup;
-        } message = {
-            .out = {.len = sizeof(message), .error = FUSE_NOTIFY_POLL},
-            .wakeup = {.kh = poll},
-        };
-
-        if (write(workers->fd, &message, sizeof(message)) < 0)
-            return; /* the channel has ended: who reads it hears of it */
-    }
-}
-
-int workers_resume(struct workers *workers)
-{
-    struct resumption resumption = {.workers = workers};
-    int rc;
-
-    if (!workers->ledger || !ledger_outlives(workers->ledger))
-        return 0;
-    rc = request_room_init(&resumption.room, workers->payload_max, NULL, 0);
-    if (rc < 0)
-        return rc;
-    resumption.room.ledger = workers->ledger;
-    workers->resuming = true;
-    ledger_each(workers->ledger, resume, &resumption);
-    workers->resuming = false;
-    resumption.room.journal = NULL;
-    request_room_free(&resumption.room);
-    wake_polls(workers);
-    return 0;
-}
-
 int workers_start(struct workers *workers, unsigned threads)
 {
     int rc;
@@ -538,7 +478,7 @@ int workers_start(struct workers *workers, unsigned threads)
     workers->step_aside = step_aside;
     workers->step_back = step_back;
     if (workers->pumped)
-        return request_room_init(&workers->room, workers->payload_max, workers->ledger, 0);
+        return room_init(&workers->room, workers->payload_max, workers->ledger, 0);
     wake_install();
     rc = workers_resume(workers);
     if (rc == 0)

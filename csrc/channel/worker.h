@@ -12,7 +12,7 @@ int workers_start(struct workers *workers, unsigned threads);
 void workers_run(struct workers *workers, struct call *call);
 void workers_tell(struct workers *workers, struct call *call); /* the same for one without a request */
 int workers_pump(struct workers *workers); /* as channel_pump */
-int workers_resume(struct workers *workers); /* as channel_resume; else done by workers_start */
+int workers_resume(struct workers *workers); /* as channel_resume; else done by workers_start. resume.c */
 bool workers_is_caller(struct workers *workers); /* on the thread that runs its calls? */
 
 #endif

@@ -2,7 +2,7 @@
  * it moves. */
 #include "channel/ledgers.h"
 
-#include "channel/request.h"
+#include "channel/room.h"
 
 /* --- what is found ---------------------------------------------------------------------------- */
 
@@ -192,7 +192,7 @@ static void test_there_are_as_many_rooms_as_there_is_memory_for(void **state)
 {
     struct fixture f = make();
     uint8_t *first = ledger_room(f.ledger, 0, ROOM_BYTES);
-    struct request_room room;
+    struct room room;
 
     (void)state;
     assert_ptr_equal(ledger_room(f.ledger, LEDGER_ROOMS - 1, ROOM_BYTES),
@@ -202,7 +202,7 @@ static void test_there_are_as_many_rooms_as_there_is_memory_for(void **state)
     assert_null(ledger_journal(f.ledger, LEDGER_ROOMS));
     assert_null(ledger_room(f.ledger, LARGE_ROOMS, LEDGER_ROOM));
     /* Nobody reads into memory that dies with him. */
-    assert_int_equal(request_room_init(&room, ROOM_BYTES, f.ledger, LEDGER_ROOMS), -EAGAIN);
+    assert_int_equal(room_init(&room, ROOM_BYTES, f.ledger, LEDGER_ROOMS), -EAGAIN);
     unmake(&f);
 }
 
