@@ -22,6 +22,7 @@ import pytest
 
 from cuse_scullv import client, cuse, ioctl
 from cuse_scullv.backing import Backing
+from cuse_scullv.cuse import testing
 from cuse_scullv.cuse.filters import Filters
 from cuse_scullv.cuse.filterspec import parse_filters
 from cuse_scullv.cuse.testing import Bad, FakeKernel, IoctlResult
@@ -344,6 +345,8 @@ class RealPool:
 
 
 Serve = Callable[..., Served]
+Open = Callable[..., Any]
+OpenDevice = Callable[[cuse.Device], Open]
 
 
 @contextlib.contextmanager
@@ -351,6 +354,24 @@ def fake_serve() -> Iterator[Serve]:
     """A function that serves to fake kernels until the context ends."""
     with contextlib.ExitStack() as stack:
         yield lambda **options: FakeServer(stack, **options)
+
+
+@contextlib.contextmanager
+def opener(kind: str) -> Iterator[OpenDevice]:
+    """A function that serves a device and returns a function that opens it, of kind "fake" or on a
+    real node: `open_device(device)(os.O_RDWR)`. What was opened is closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def real(device: cuse.Device) -> Open:
+            path = stack.enter_context(cuse.Channel(device)).path
+            assert path is not None
+            return lambda flags=os.O_RDWR: stack.enter_context(RealFile(path, flags))
+
+        def fake(device: cuse.Device) -> Open:
+            kernel = stack.enter_context(testing.serve(device))
+            return lambda flags=os.O_RDWR: stack.enter_context(kernel.open(flags))
+
+        yield fake if kind == "fake" else real
 
 
 def child_named(parent: int, name: str) -> int:

@@ -18,11 +18,9 @@ import pytest
 from cuse_scullv import cuse
 from cuse_scullv.cuse import testing
 from cuse_scullv.cuse.testing import MAX_REQUEST
-from nodes import RealFile, free_major
+from nodes import OpenDevice, RealFile, free_major, opener
 
 NAME = "cusetest"
-Open = Callable[..., Any]
-OpenDevice = Callable[[cuse.Device], Open]
 
 
 @pytest.fixture(
@@ -35,18 +33,8 @@ def open_device(
     request: pytest.FixtureRequest, cuse_log: list[logging.LogRecord]
 ) -> Iterator[OpenDevice]:
     """Serves a device; returns a function that opens it: `open_device(device)(os.O_RDWR)`."""
-    with ExitStack() as stack:
-
-        def real(device: cuse.Device) -> Open:
-            path = stack.enter_context(cuse.Channel(device)).path
-            assert path is not None
-            return lambda flags=os.O_RDWR: stack.enter_context(RealFile(path, flags))
-
-        def fake(device: cuse.Device) -> Open:
-            kernel = stack.enter_context(testing.serve(device))
-            return lambda flags=os.O_RDWR: stack.enter_context(kernel.open(flags))
-
-        yield real if request.param == "real" else fake
+    with opener(request.param) as open_device:
+        yield open_device
 
 
 class Memory(cuse.Device):

@@ -15,7 +15,6 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from cuse_scullv.cuse.fake import wire
 from cuse_scullv.cuse.fake.client import FakeClient
 from cuse_scullv.cuse.system_call import NUMBERS, READ, WRITE, SystemCall, system_call_of
 from cuse_scullv.cuse.whole import WholeSession
-from nodes import RealFile, until
+from nodes import Open, opener, until
 
 NAME = "cusewhole"
 PART = testing.MAX_REQUEST
@@ -38,8 +37,6 @@ DATA = bytes(range(256)) * (SIZE // 256) + b"\1"
 assert len(DATA) == SIZE
 
 BUFFER = "0x7e0000000000"  # the fake client's
-
-Open = Callable[..., Any]
 
 
 class Kept(cuse.Device):
@@ -101,18 +98,8 @@ def serve(
     request: pytest.FixtureRequest, cuse_log: list[logging.LogRecord]
 ) -> Iterator[Callable[[cuse.Device], Open]]:
     """Serves a device; returns a function that opens it."""
-    with ExitStack() as stack:
-
-        def real(device: cuse.Device) -> Open:
-            path = stack.enter_context(cuse.Channel(device)).path
-            assert path is not None
-            return lambda flags=os.O_RDWR: stack.enter_context(RealFile(path, flags))
-
-        def fake(device: cuse.Device) -> Open:
-            kernel = stack.enter_context(testing.serve(device))
-            return lambda flags=os.O_RDWR: stack.enter_context(kernel.open(flags))
-
-        yield fake if request.param == "fake" else real
+    with opener(request.param) as open_device:
+        yield open_device
 
 
 def rests(device: cuse.Device) -> dict[Any, Any]:
