@@ -14,6 +14,7 @@ import pytest
 
 from nodes import RealPool, RealServer, Serve, fake_serve, has_cuse
 from reaper import ROOT
+from views import unmount
 
 # Slow machines and emulated kernels: hypothesis must not judge by the clock.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
@@ -29,6 +30,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs /dev/fuse: type modprobe fuse, or tools/guest -- pytest")
     if item.get_closest_marker("smp") and (os.cpu_count() or 1) < 2:
         pytest.skip("needs two CPUs: type tools/guest --smp -- pytest -m smp")
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder to mount a file view on; a view that a failed test leaves there ends."""
+    folder = tmp_path / "view"
+    folder.mkdir()
+    yield folder
+    unmount(folder)
 
 
 @pytest.fixture(scope="session")

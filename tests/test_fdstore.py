@@ -21,13 +21,6 @@ OPTIONS = ["--recover", "--max-bytes", "64M", "--log-level", "info"]
 
 
 @pytest.fixture
-def view(tmp_path: Path) -> Path:
-    folder = tmp_path / "view"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def words(view: Path) -> list[str]:
     return [*OPTIONS, "--no-node", "--files", str(view)]
 

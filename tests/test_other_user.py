@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import signal
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -128,14 +129,14 @@ def test_a_node_by_its_mode(mode: str) -> None:
 
 
 @pytest.fixture
-def view(tmp_path: Path) -> Iterator[Path]:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:  # of pytest's own: 0700
-        parent.chmod(0o755)
-    folder = tmp_path / "view"
-    folder.mkdir()
-    yield folder
-    unmount(folder)
+def view() -> Iterator[Path]:
+    """Where another user gets: pytest's own folders are 0700, and each of its sessions sees to it."""
+    with tempfile.TemporaryDirectory() as parent:
+        Path(parent).chmod(0o755)
+        folder = Path(parent) / "view"
+        folder.mkdir()
+        yield folder
+        unmount(folder)
 
 
 @pytest.mark.mount

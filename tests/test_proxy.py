@@ -326,7 +326,7 @@ def test_what_cannot_be_passed_on_to_is_said_in_a_line(tmp_path: Path) -> None:
 def test_a_log_that_is_not_whole_is_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def serve(device: RecordedProxy, daemon: bool) -> None:
+    def serve(device: RecordedProxy, daemon: bool, filters: object) -> None:
         assert (device.name, device.mode, device.owner, daemon) == ("x", 0o600, 5, True)
         device.recorder.failed = True
 

@@ -217,7 +217,7 @@ def test_an_interrupted_call_waits_for_the_signal(cuse_device: Serve, tmp_path: 
 def test_the_command_plays_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Script(tmp_path, *POLLED).path
 
-    def serve(device: Replay, daemon: bool) -> None:
+    def serve(device: Replay, daemon: bool, filters: object) -> None:
         with FakeKernel() as kernel, cuse.Channel(device, fd=kernel.server_fd):
             kernel.init()
             file = kernel.open()

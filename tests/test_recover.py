@@ -33,17 +33,10 @@ def forgiving(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Iterator[FilesServer]:
-    server = FilesServer(tmp_path / "view", "--recover", "--max-bytes", "64M")
+def files(view: Path) -> Iterator[FilesServer]:
+    server = FilesServer(view, "--recover", "--max-bytes", "64M")
     yield server
     server.stop()
-
-
-@pytest.fixture(autouse=True)
-def view(tmp_path: Path) -> Path:
-    folder = tmp_path / "view"
-    folder.mkdir()
-    return folder
 
 
 def status(pid: int) -> dict[str, str]:
@@ -294,6 +287,7 @@ def test_another_program_takes_over(files: FilesServer) -> None:
 
 
 @pytest.mark.mount
+@pytest.mark.usefixtures("view")
 def test_programs_that_follow_know_the_folder(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "cuse_scullv", "serve", "--daemon", "--pidfile", "pid"]
     options = ["--recover", "--no-node", "--files", "view", "--max-bytes", "64M"]
