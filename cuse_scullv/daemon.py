@@ -121,12 +121,12 @@ class Settings:
         """Where clients find all this: the nodes, and the directory of files."""
         return self.places_at(os.path.realpath(self.files) if self.files is not None else None)
 
-    @property
-    def served(self) -> list[str]:
-        """What another command has to serve to go on with what this one's keeper held. Looks at
-        nothing, as there may be nobody who answers."""
+    def served_from(self, typed_in: str) -> list[str]:
+        """What another command has to serve to go on with what this one's keeper held; `typed_in`:
+        the folder that relative paths are of. Looks at nothing, as there may be nobody who answers.
+        """
         nodes = [*self.names, *(["mem"] if self.mem_node else [])] if self.node else []
-        folder = [os.path.abspath(self.files)] if self.files is not None else []  # noqa: PTH100
+        folder = [os.path.normpath(Path(typed_in, self.files))] if self.files is not None else []
         return [f"{self.devices} devices", *nodes, *folder]
 
     def places_at(self, directory: str | None) -> list[Path]:

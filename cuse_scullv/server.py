@@ -56,6 +56,7 @@ class Server(Keeper):
         self.settings = settings
         self._taken = taken
         self._folder = taken.folder if taken is not None else str(Path.cwd())
+        self._served = settings.served_from(self._folder)
         self.devices: list[ScullDevice] = []
         self.unseparated = ""
         """Why the worker has the privileges of the keeper; empty: it has not."""
@@ -99,7 +100,7 @@ class Server(Keeper):
             self._hold_mount(stack)
 
     def _state_of(self, taken: Taken) -> State:
-        if taken.served != self.settings.served or not self.settings.recover:
+        if taken.served != self._served or not self.settings.recover:
             raise ServeError(
                 "the server before, which died, served something else: type 'systemctl stop' with"
                 " this unit's name, and start it anew"
@@ -221,7 +222,7 @@ class Server(Keeper):
         try:
             if not self.settings.recover:
                 raise TakeoverError("only a server with --recover outlives its program")
-            check_program(self._folder)
+            check_program(self._folder, self._served)
         except (TakeoverError, OSError, subprocess.TimeoutExpired) as error:
             logger.error("not reloaded: %s", error)
             return
@@ -249,7 +250,7 @@ class Server(Keeper):
             numbers=self.held.numbers,
             in_background=self._in_background,
             folder=self._folder,
-            served=self.settings.served,
+            served=self._served,
         )
 
     # --- what its worker asks

@@ -52,7 +52,7 @@ class Taken:
     folder: str
     """That the command was typed in."""
     served: list[str]
-    """As Settings.served."""
+    """As Settings.served_from its folder."""
 
     @property
     def mount(self) -> Mount | None:
@@ -129,22 +129,36 @@ def _read(note: int) -> Taken:
         os.close(note)
 
 
-def check_program(folder: str) -> None:
-    """Raises TakeoverError unless the program as it is installed now reads this one's state."""
-    code = "from cuse_scullv._native import lib; print(lib.state_version())"
+_ASK = """
+import sys
+from cuse_scullv._native import lib
+print(lib.state_version())
+from cuse_scullv.cli.serve import served_by
+print(served_by(sys.argv[1:]))
+"""
+
+
+def check_program(folder: str, served: list[str]) -> None:
+    """Raises TakeoverError unless the program as it is installed now, by the words that started
+    this one, reads its state and serves the same: a file of --config may say something else now."""
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", _ASK, *sys.argv[1:]],
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=ASK_S,
         check=False,
     )
+    version, _, answer = done.stdout.partition("\n")
+    if version and version != str(lib.state_version()):
+        raise TakeoverError(
+            f"the new program reads state of version {version}, this one's is of version"
+            f" {lib.state_version()}: stop it, and start it anew"
+        )
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["no reason given"]
         raise TakeoverError(f"the new program does not start: {said[-1]}")
-    if done.stdout.strip() != str(lib.state_version()):
+    if json.loads(answer) != served:
         raise TakeoverError(
-            f"the new program reads state of version {done.stdout.strip()}, this one's is of"
-            f" version {lib.state_version()}: stop it, and start it anew"
+            "its options say to serve something else now: stop it, and start it anew"
         )

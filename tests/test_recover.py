@@ -352,6 +352,29 @@ def test_a_program_with_other_state_is_refused(
     server.stop()
 
 
+@pytest.mark.mount
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("devices = 2", "its options say to serve something else now"),
+        ("devcies = 1", "the new program does not start: {}: no option 'devcies'"),
+        ("backing = 'anon'", "the new program does not start: --recover needs"),
+    ],
+)
+def test_options_that_have_changed_are_refused(
+    view: Path, tmp_path: Path, text: str, said: str
+) -> None:
+    config = tmp_path / "scullv.toml"
+    config.write_text("devices = 1")
+    server = FilesServer(view, "--recover", "--max-bytes", "64M", "--config", str(config))
+    worker = server.worker
+    config.write_text(text)
+    server.process.send_signal(signal.SIGUSR2)
+    until(lambda: b"not reloaded: " + said.format(config).encode() in server.errors)
+    assert server.worker == worker
+    server.stop()
+
+
 # --- kill points ----------------------------------------------------------------------------------
 
 POINTS = [point for point in reaper.POINTS if not point.endswith("COMMITTED")]  # of Python's

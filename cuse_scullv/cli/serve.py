@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -124,6 +125,20 @@ command = click.Command(
     help=serve_as_asked.__doc__,
     context_settings={"allow_interspersed_args": False},
 )
+
+
+def served_by(arguments: list[str]) -> str:
+    """What this program would serve by these words, "serve" the first of them, as JSON; for the
+    keeper of another version (takeover.py). Ends the process, with a line, where that is nothing.
+    """
+    try:
+        with command.make_context("serve", arguments[1:]) as context:
+            settings = settings_of(Asked(**context.params), context)
+            return json.dumps(settings.served_from(str(Path.cwd())))
+    except click.ClickException as error:
+        sys.exit(error.format_message())
+    except KeeperError as error:
+        sys.exit(str(error))
 
 
 @contextmanager
