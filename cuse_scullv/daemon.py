@@ -187,12 +187,15 @@ def require_cuse() -> None:
 
 
 def check_node(path: Path) -> None:
-    """Raises ServeError unless `path` is a character device that can be opened for reading."""
+    """Raises ServeError unless `path` is a character device that can be opened for reading, as far
+    as we may try: a device cgroup may keep us from it, or its mode once it is somebody else's."""
     try:
         if not stat.S_ISCHR(path.stat().st_mode):
             raise ServeError(f"{path} is no character device: move it away, or type --name")
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
+        if isinstance(error, PermissionError) and not os.statvfs(path).f_flag & os.ST_NODEV:
+            return
         raise ServeError(f"{path} was made but cannot be opened: {error.strerror}") from error
 
 

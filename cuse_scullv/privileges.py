@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import grp
 import os
 import pwd
 import resource
@@ -58,6 +59,17 @@ def user_named(name: str | None) -> User:
         if name is not None
         else "no user scullv, and no nobody: type --user NAME, or --no-drop"
     )
+
+
+def clients_group() -> int | None:
+    """Whose nodes are, unless that is said: the group `scullv`, where root serves and there is one;
+    None: the server's own."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return grp.getgrnam("scullv").gr_gid
+    except KeyError:
+        return None
 
 
 def _check_can_become(name: str, uid: int) -> None:

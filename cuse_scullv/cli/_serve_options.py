@@ -140,7 +140,11 @@ OPTIONS: tuple[click.Option, ...] = (
     ),
     option("--no-drop", is_flag=True, help="Let the process that serves keep its privileges."),
     option("--owner", type=Owner(), help="Owner of the nodes."),
-    option("--group", type=Group(), help="Group of the nodes."),
+    option(
+        "--group",
+        type=Group(),
+        help="Group of the nodes: scullv if root serves and there is such a group, unless given.",
+    ),
     option("--mode", type=Mode(), default="0660", help="Permissions of the nodes, octal."),
     option(
         "--threads",

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import sdnotify
 
-from cuse_scullv import cuse
+from cuse_scullv import cuse, privileges
 from cuse_scullv.background import Background, detach, let_go
 from cuse_scullv.backing import ANON, MEMFD, Backing
 from cuse_scullv.cli._config import config_option
@@ -77,7 +77,7 @@ def settings_of(asked: Asked, context: click.Context) -> Settings:
         backing=build_backing(asked),
         view=asked.view,
         owner=asked.owner,
-        group=asked.group,
+        group=asked.group if asked.group is not None else privileges.clients_group(),
         mode=asked.mode,
         workers=cuse.Workers(
             threads=asked.threads, placement=asked.placement, spin_us=asked.spin_us

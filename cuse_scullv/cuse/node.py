@@ -91,9 +91,9 @@ class Node:
                 )
             time.sleep(_POLL_S)
         try:
+            self.path.chmod(self._mode)  # while it is ours: that of others' takes CAP_FOWNER
             if self._uid != -1 or self._gid != -1:
                 os.chown(self.path, self._uid, self._gid)
-            self.path.chmod(self._mode)
         except OSError as error:
             raise DeviceError(
                 error.errno or errno.EPERM,
