@@ -1,8 +1,9 @@
 """The sessions in the documentation are pasted into a shell, and show what they say they show.
 
 A fence ```console guest is typed where the kernel has CUSE, ```console host wherever a file view
-can be mounted. Lines that begin with `# ` are typed, as root, `> ` goes on with such a line; what
-follows is what must appear: `...` stands for anything, alone on a line for any lines. The fences
+can be mounted, ```console systemd where systemd runs (test_systemd.py). Lines that begin with `# `
+are typed, as root, `> ` goes on with such a line; what follows is what must appear: `...` stands
+for anything, alone on a line for any lines. The fences
 of one page and kind are one session, in a directory that has only the programs of the page: a fence
 ```python that begins with `# NAME.py` is one.
 """
@@ -15,7 +16,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,14 +68,14 @@ def commands(body: str) -> Iterator[Command]:
         yield current
 
 
-def paste(session: list[Command], directory: Path) -> list[str]:
+def paste(session: list[Command], directory: Path, where: Sequence[str] = ()) -> list[str]:
     """What appears after each command of a session that is pasted as a whole into a shell. All
     of it is there to be read at once: a command that reads its input would swallow the rest, and
-    one that is not ready when it returns fails those that follow."""
+    one that is not ready when it returns fails those that follow. `where`: what begins it all."""
     text = "".join(f"{command.typed}\necho '{MARKER}'\n" for command in session)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     shell = subprocess.Popen(
-        ["bash", "--norc"],
+        [*where, "bash", "--norc"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -101,11 +102,11 @@ def fences(page: Path, kind: str) -> list[str]:
     return [found["body"] for found in FENCE.finditer(text) if found["kind"].strip() == kind]
 
 
-def paste_all(page: Path, kind: str, directory: Path) -> None:
+def paste_all(page: Path, kind: str, directory: Path, where: Sequence[str] = ()) -> None:
     for program in PROGRAM.finditer(page.read_text(encoding="utf-8")):
         (directory / program["name"]).write_text(program[1])
     session = [command for body in fences(page, kind) for command in commands(body)]
-    appeared = paste(session, directory)
+    appeared = paste(session, directory, where)
     for command, text in zip(session, appeared, strict=False):
         assert command.pattern.fullmatch(text), (
             f"{page.name}: # {command.typed}\nexpected:\n"
@@ -133,7 +134,7 @@ def test_sessions_with_a_file_view_are_as_shown(page: Path, tmp_path: Path) -> N
 def test_few_sessions_are_never_typed(page: Path) -> None:
     found = FENCE.finditer(page.read_text(encoding="utf-8"))
     kinds = [fence["kind"].strip() for fence in found]
-    assert set(kinds) <= {"guest", "host", ""}
+    assert set(kinds) <= {"guest", "host", "systemd", ""}
     assert kinds.count("") == UNTYPED.get(page.name, 0)
 
 

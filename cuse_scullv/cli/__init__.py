@@ -38,6 +38,7 @@ COMMANDS = (
     "load",
     "proxy",
     "replay",
+    "install-files",
     "doctor",
     "bench",
 )

@@ -18,7 +18,7 @@ else:
 
 SUFFIX = ".toml"
 FOLDER = Path("/etc/cuse-scullv")
-_TYPED_ONLY = ("config", "run")
+TYPED_ONLY = ("config", "run")
 """What has no place in a file."""
 
 
@@ -85,7 +85,7 @@ def _option(path: Path, command: click.Command, key: str) -> click.Option:
     known = {
         word.lstrip("-"): option
         for option in command.params
-        if isinstance(option, click.Option) and option.name not in _TYPED_ONLY
+        if isinstance(option, click.Option) and option.name not in TYPED_ONLY
         for word in option.opts
     }
     if key in known:
