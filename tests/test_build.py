@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -15,7 +16,8 @@ from types import ModuleType
 
 import pytest
 
-from cuse_scullv import _native
+from cuse_scullv import __version__, _native
+from cuse_scullv.cli.install_files import CONFIG, FILES
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
@@ -140,6 +142,7 @@ def test_an_sdist_makes_a_wheel_that_imports(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     assert "-cp310-abi3-linux_" in wheel.name
     run(sys.executable, "-m", "abi3audit", "--strict", wheel, cwd=tmp_path)
+    run(sys.executable, "-m", "twine", "check", "--strict", archive, wheel, cwd=tmp_path)
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(tmp_path / "installed")
     (metadata_file,) = (tmp_path / "installed").glob("*.dist-info/METADATA")
@@ -150,10 +153,18 @@ def test_an_sdist_makes_a_wheel_that_imports(tmp_path: Path) -> None:
     assert (shared / "share" / "man" / "man1" / "cuse-scullv.1").exists()
     assert (shared / "include" / "cuse-scullv" / "scullv_ioctl.h").exists()
     assert (tmp_path / "installed" / "cuse_scullv" / "py.typed").exists()
+    laid = {path.name for path in (tmp_path / "installed" / "cuse_scullv" / "packaging").iterdir()}
+    assert laid == {*FILES, CONFIG}
     script = "import cuse_scullv._native as n; print(n.__file__, bool(n.lib))"
     said = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(tmp_path / "installed"))
     assert said.startswith(str(tmp_path / "installed"))
     assert said.endswith("True\n")
+
+
+def test_the_version_is_that_of_the_changes() -> None:
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert next(heading for heading in headings if heading != "Unreleased") == __version__
+    assert importlib.metadata.version("cuse-scullv") == __version__
 
 
 def test_the_manifest_names_what_is_there() -> None:
