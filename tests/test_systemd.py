@@ -3,6 +3,7 @@ unit under a real systemd with a real udev, in a guest."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -33,6 +34,8 @@ mount -t tmpfs none /etc
 cp -a "$1/etc/." /etc
 mount -t tmpfs none /var
 mkdir /var/lib /var/tmp
+policy=/usr/sbin/policy-rc.d # deb-systemd-invoke(1): a builder's machine starts nothing
+[ ! -e $policy ] || mount --bind /bin/true $policy
 exec {SYSTEMD} --unit=basic.target --log-target=null
 """
 EXPOSURE_MOST = 20
@@ -160,9 +163,24 @@ class Systemd:
         return next(int(pid) for pid in children if child_named(int(pid), "scullv-worker"))
 
     def kill_worker(self) -> None:
+        with self._another_worker() as worker:
+            os.kill(worker, signal.SIGKILL)
+
+    def upgrade(self) -> None:
+        """As Debian's package does when it has another version of the program."""
+        with self._another_worker():
+            self.maintain("postinst", "configure", "0.0.1")
+
+    def maintain(self, script: str, *words: str) -> None:
+        done = self._call("sh", f"{ROOT}/packaging/debian/cuse-scullv.{script}", *words)
+        assert done.returncode == 0, done.stderr
+
+    @contextlib.contextmanager
+    def _another_worker(self) -> Iterator[int]:
+        """Of the same keeper; there is one when the context has ended."""
         keeper = self.keeper()
         worker = child_named(keeper, "scullv-worker")
-        os.kill(worker, signal.SIGKILL)
+        yield worker
         until(lambda: child_named(keeper, "scullv-worker") not in (0, worker))
 
     def kill_keeper(self) -> None:
@@ -239,14 +257,14 @@ def test_a_service_outlives_worker_keeper_and_program(systemd: Systemd, laid: Pa
         device.write(b"one ")
         systemd.kill_keeper()
         device.write(b"two ")
-        systemd.do("reload")
+        systemd.upgrade()
         device.write(b"three ")
         systemd.kill_keeper()
         device.write(b"four")
         assert device.tell() == 23
         until(lambda: systemd.show("NFileDescriptorStore") == kept)
     assert NODE.read_bytes() == b"zero one two three four"
-    systemd.do("stop")
+    systemd.maintain("prerm", "remove")
     assert not NODE.exists()
     assert systemd.show("NFileDescriptorStore") == "0"
     nothing = UNIT.replace("scullv.", "nothing.")  # no such file in /etc/cuse-scullv

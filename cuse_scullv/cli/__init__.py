@@ -65,10 +65,11 @@ class LazyGroup(click.Group):
 
 def include_dir() -> Path:
     """Where scullv_ioctl.h is: of an installation, or of the checkout this runs from."""
-    checkout = Path(__file__).resolve().parents[2] / "csrc"
-    if (checkout / HEADER).exists():
-        return checkout
-    return Path(sysconfig.get_path("data")) / "include" / "cuse-scullv"
+    # Debian's Python says /usr/local, where pip installs; Debian's packages are in its prefix.
+    roots = (Path(sysconfig.get_path("data")), Path(sys.prefix))
+    folders = [Path(__file__).resolve().parents[2] / "csrc"]
+    folders += [root / "include" / "cuse-scullv" for root in roots]
+    return next((folder for folder in folders if (folder / HEADER).exists()), folders[-1])
 
 
 def print_include_dir(context: click.Context, _option: click.Parameter, asked: bool) -> None:

@@ -23,13 +23,17 @@ sysusers.d(5), modules-load.d(5))."""
 CONFIG = "scullv.toml"
 """The file of the first instance. It is its administrator's from then on."""
 PROGRAM = "@PROGRAM@"
+PROGRAM_NAME = "cuse-scullv"
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 """What the service does not see (systemd.exec(5): ProtectHome=, PrivateTmp=)."""
 
 
 def own_program() -> Path:
-    """The cuse-scullv of this installation."""
-    return Path(sysconfig.get_path("scripts")) / "cuse-scullv"
+    """The cuse-scullv that runs; where `python -m cuse_scullv` does, that of its installation."""
+    running = Path(sys.argv[0]).absolute()
+    if running.name == PROGRAM_NAME:
+        return running
+    return Path(sysconfig.get_path("scripts"), PROGRAM_NAME)
 
 
 def text_of(name: str) -> str:
