@@ -130,7 +130,7 @@ def test_a_node_by_its_mode(mode: str) -> None:
 
 @pytest.fixture
 def view() -> Iterator[Path]:
-    """Where another user gets: pytest's own folders are 0700, and each of its sessions sees to it."""
+    """Another user gets there: pytest's own folders are 0700, and each session sees to that."""
     with tempfile.TemporaryDirectory() as parent:
         Path(parent).chmod(0o755)
         folder = Path(parent) / "view"
