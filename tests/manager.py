@@ -99,7 +99,7 @@ class Manager:
             setpgroup=0,
         )
         self._status: int | None = None
-        until(lambda: self._ready.is_set() or self.status() is not None)
+        until(lambda: self._ready.is_set() or self.status() is not None, SERVER_S)
 
     def status(self) -> int | None:
         """Its exit status, or minus the signal; None: it runs."""
