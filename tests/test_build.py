@@ -150,8 +150,16 @@ def test_an_sdist_makes_a_wheel_that_imports(tmp_path: Path) -> None:
     assert "# cuse-scullv" in page
     assert [link for link in re.findall(r"\]\(([^)]*)\)", page) if "://" not in link] == []
     shared = next((tmp_path / "installed").glob("*.data")) / "data"
-    assert (shared / "share" / "man" / "man1" / "cuse-scullv.1").exists()
-    assert (shared / "include" / "cuse-scullv" / "scullv_ioctl.h").exists()
+    for file in (
+        "include/cuse-scullv/scullv_ioctl.h",
+        "share/man/man1/cuse-scullv-serve.1",
+        "share/man/man3/cuse_scullv.cuse.3",
+        "share/man/man4/scullv.4",
+        "share/bash-completion/completions/cuse-scullv",
+        "share/zsh/site-functions/_cuse-scullv",
+        "share/fish/vendor_completions.d/cuse-scullv.fish",
+    ):
+        assert (shared / file).exists(), file
     assert (tmp_path / "installed" / "cuse_scullv" / "py.typed").exists()
     laid = {path.name for path in (tmp_path / "installed" / "cuse_scullv" / "packaging").iterdir()}
     assert laid == {*FILES, CONFIG}

@@ -62,27 +62,32 @@ class Asked:
 
 def option(*names: str, **rest: Any) -> click.Option:
     """An option that shows its default, if it has one to show."""
-    return click.Option(names, show_default=rest.get("default") is not None, **rest)
+    rest.setdefault("show_default", rest.get("default") is not None)
+    return click.Option(names, **rest)
 
 
 OPTIONS: tuple[click.Option, ...] = (
     option("--name", type=DeviceName(), default="scullv", help="Name of the node below /dev."),
     option(
         "--devices",
+        metavar="N",
         type=click.IntRange(1, 256),
         default=1,
-        help="Number of devices: more than one are NAME0, NAME1 and so on, and NAME is a symbolic "
-        "link to the first.",
+        help="Number of devices: more than one are /dev/NAME0, /dev/NAME1 and so on, and /dev/NAME "
+        "is a symbolic link to the first.",
     ),
     option(
         "--major",
+        metavar="M",
         type=click.IntRange(1, MAJOR_MAX),
         help="Major number of the nodes; the kernel's choice unless given.",
     ),
     option(
         "--minor",
+        metavar="M",
         type=click.IntRange(0, MINOR_MAX),
-        help="Minor number of the first node; needs --major.",
+        help="Minor number of the first node, 0 unless given; the others count on from it. Needs "
+        "--major.",
     ),
     option(
         "--preset",
@@ -94,19 +99,33 @@ OPTIONS: tuple[click.Option, ...] = (
     ),
     option(
         "--order",
+        metavar="N",
         type=click.IntRange(0, ORDER_MAX),
-        help="Pages of a quantum, as a power of two.",
+        help="Pages of a quantum at the start, as a power of two.",
     ),
     option(
-        "--quantum", type=Size(least=1), help=f"Bytes of a quantum, at most {QUANTUM_MAX >> 20}M."
+        "--quantum",
+        type=Size(least=1),
+        help=f"The same in bytes, which need not be whole pages; at most {QUANTUM_MAX >> 20}M.",
     ),
-    option("--qset", type=click.IntRange(1, QSET_MAX), help="Quanta of a quantum set."),
-    option("--ldd3", is_flag=True, help="Keep to the book's rules, byte for byte."),
+    option(
+        "--qset",
+        metavar="N",
+        type=click.IntRange(1, QSET_MAX),
+        help="Quanta of a quantum set at the start.",
+    ),
+    option(
+        "--ldd3",
+        is_flag=True,
+        help="Keep to the book's rules, byte for byte: a transfer ends with its quantum, a hole "
+        "ends a read, the limit is ENOMEM, only the preset's own ioctls answer.",
+    ),
     option(
         "--max-bytes",
         type=Size(least=1),
-        help="Memory that all devices together may hold; half of what is available unless given, "
-        "and of a file what its disk has.",
+        help="Memory that all devices together may hold: a write is short there, then fails with "
+        "ENOSPC. Unless given, half of what the machine or the memory cgroup can still give; of a "
+        "file, what its disk has.",
     ),
     option(
         "--backing",
@@ -135,45 +154,59 @@ OPTIONS: tuple[click.Option, ...] = (
     ),
     option(
         "--user",
+        metavar="USER",
         help="Whom the process that serves becomes, if root starts it: scullv if there is such a "
         "user, else nobody.",
     ),
     option("--no-drop", is_flag=True, help="Let the process that serves keep its privileges."),
-    option("--owner", type=Owner(), help="Owner of the nodes."),
+    option("--owner", type=Owner(), help="Owner of the nodes and files, by name or number."),
     option(
         "--group",
         type=Group(),
-        help="Group of the nodes: scullv if root serves and there is such a group, unless given.",
+        help="Group of the nodes and files, by name or number: scullv if root serves and there is "
+        "such a group, unless given.",
     ),
-    option("--mode", type=Mode(), default="0660", help="Permissions of the nodes, octal."),
+    option(
+        "--mode", type=Mode(), default="0660", help="Permissions of the nodes and files, octal."
+    ),
     option(
         "--threads",
+        metavar="N",
         type=click.IntRange(1, THREADS_MAX),
         default=cuse.Workers().threads,
+        show_default="one for each CPU, from 2 to 16",
         help="Threads of each device that read and write.",
     ),
     option(
         "--placement",
         type=Placement(),
+        metavar="follow|none|CPULIST",
         default="follow",
         help="Where these threads run: follow (on the CPU of the client, where that is best), none "
-        "(the kernel's choice), or a list of CPUs.",
+        "(the kernel's choice), or on the CPUs of a list such as 0,2-3.",
     ),
     option(
         "--spin-us",
+        metavar="N",
         type=click.IntRange(0, SPIN_US_MAX),
         help="Microseconds to look for the next request before sleeping; unless given, up to 200 "
-        "where that is found to be faster.",
+        "where that is found to be faster, and only with --placement follow.",
     ),
     option(
         "--files",
         type=Path,  # click's own looks at it: where a keeper takes over, nobody is there to answer
-        metavar="PATH",
-        help="Directory to mount the file view on: a file per device that can be sought, mapped "
-        "and truncated.",
+        metavar="DIR",
+        help="Mount the file view on the empty directory DIR: a regular file for each device, with "
+        "the same bytes, that can be sought, mapped and truncated, and scullvmem, a text as that "
+        "of the book's /proc/scullvmem.",
     ),
-    option("--no-node", is_flag=True, help="Serve the file view alone; needs --files."),
-    option("--mem-node", is_flag=True, help="Make /dev/NAMEmem too, the text of scullvmem."),
+    option(
+        "--no-node",
+        is_flag=True,
+        help="Serve the file view alone; needs --files, but no CUSE and, with fusermount3, no "
+        "root.",
+    ),
+    option("--mem-node", is_flag=True, help="Make /dev/NAMEmem too, to read that text from."),
     option("--filter", **FILTER),
     option(
         "--log-level",
@@ -184,12 +217,13 @@ OPTIONS: tuple[click.Option, ...] = (
     option(
         "--run",
         is_flag=True,
-        help="Start CMD when the devices are there, stop when it ends, and exit with its status.",
+        help="Start CMD, which is the rest of the command line, when the devices are there; stop "
+        "when it ends, and exit with its status.",
     ),
     option("--daemon", is_flag=True, help="Return when the devices can be opened; serve on."),
     option(
         "--pidfile",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="File that names the process while it serves; needs --daemon.",
+        help="File that names the process, and is locked by it, while it serves; needs --daemon.",
     ),
 )

@@ -29,6 +29,7 @@ LEGEND = "2.00x: the first server is twice as good (faster, smaller); own: each 
 @click.argument("suites", nargs=-1, metavar="[SUITE]...", type=click.Choice(list(SUITES)))
 @click.option(
     "--rounds",
+    metavar="N",
     type=click.IntRange(1, 1000),
     help=f"How often everything is measured; {ROUNDS} unless given, {ROUNDS_QUICK} with --quick.",
 )

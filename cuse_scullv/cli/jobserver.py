@@ -24,6 +24,7 @@ from cuse_scullv.jobserver.protocol import TOKENS_MAX
 )
 @click.option(
     "--tokens",
+    metavar="N",
     type=click.IntRange(1, TOKENS_MAX),
     help="Jobs that may run at once, beside the one that each build has by itself; as many as CPUs "
     "unless given.",

@@ -118,9 +118,11 @@ def serve_as_asked(**options: Any) -> int:
         raise click.ClickException(str(error)) from None
 
 
+_CMD = click.Argument(["cmd"], nargs=-1, type=click.UNPROCESSED, metavar="[--run CMD...]")
+
 command = click.Command(
     "serve",
-    params=[config_option(), *OPTIONS, click.Argument(["cmd"], nargs=-1, type=click.UNPROCESSED)],
+    params=[config_option(), *OPTIONS, _CMD],
     callback=serve_as_asked,
     help=serve_as_asked.__doc__,
     context_settings={"allow_interspersed_args": False},

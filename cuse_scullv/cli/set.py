@@ -16,8 +16,10 @@ from cuse_scullv.params import parse_size
 @click.argument("value")
 @click.pass_context
 def command(context: click.Context, device: str, parameter: str, value: str) -> None:
-    """Set a parameter of a scullv device: order, quantum (bytes, or 64K and the like) or qset; or
-    of a jobserver: tokens, load or min-memory (bytes, or 4G and the like; 0 is no limit).
+    """Set a parameter of a device.
+
+    A scullv device has order, quantum (bytes, or 64K and the like) and qset; a jobserver tokens,
+    load and min-memory (bytes, or 4G and the like; 0 is no limit).
 
     All scullv devices of a server share theirs, and each adopts them when it is trimmed. A
     jobserver's are in force at once: tokens that are out stay so.
