@@ -14,7 +14,7 @@ import signal
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from cuse_scullv.pidfile import PidFile, holder
 
@@ -27,10 +27,14 @@ class NotServedError(Exception):
     """No server serves what was named."""
 
 
+FOLDER = Path("/run/cuse-scullv")
+"""Where root's servers leave their names."""
+
+
 def folder() -> Path:
     """Where this user's servers leave their names."""
     if os.geteuid() == 0:
-        return Path("/run/cuse-scullv")
+        return FOLDER
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         return Path(runtime) / "cuse-scullv"
@@ -74,6 +78,17 @@ def places_named(name: str) -> Iterator[Path]:
     yield path
     if "/" in name and name[0] not in "./":
         yield DEV / name  # of a node in a folder
+
+
+def served() -> list[Path]:
+    """The nodes and directories that are served now by this user or by root, in order. Never
+    raises: what cannot be asked is left out."""
+    places = set()
+    for record in {*folder().glob("*.pid"), *FOLDER.glob("*.pid")}:
+        with contextlib.suppress(OSError, ValueError):
+            if holder(record) is not None:
+                places.add(Path(unquote(record.stem)))
+    return sorted(places)
 
 
 def find(name: str) -> int:

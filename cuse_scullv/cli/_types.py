@@ -9,7 +9,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from cuse_scullv import registry
 from cuse_scullv.cuse.device import check_name
 from cuse_scullv.cuse.filterspec import FilterSpec, parse_filter
 from cuse_scullv.cuse.workers import parse_placement
@@ -156,3 +158,20 @@ class DeviceName(TextType):
             return check_name(str(value), in_folder=False)
         except OSError as error:
             self.fail(str(error.strerror), param, ctx)
+
+
+class Served(TextType):
+    """The path of a device that is served, or of a file of a file view."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The nodes that are served now; where none is meant, files."""
+        nodes = [path for path in registry.served() if path.is_relative_to(registry.DEV)]
+        found = [CompletionItem(str(node)) for node in nodes if str(node).startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]

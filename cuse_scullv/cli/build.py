@@ -9,6 +9,7 @@ import click
 
 from cuse_scullv.cli._device import opened_jobserver
 from cuse_scullv.cli._logging import start_logging
+from cuse_scullv.cli._types import Served
 from cuse_scullv.jobserver.fifo import OwnFifo
 from cuse_scullv.supervise import Supervisor, cannot_run
 
@@ -17,6 +18,7 @@ from cuse_scullv.supervise import Supervisor, cannot_run
 @click.option(
     "--jobserver",
     "device",
+    type=Served(),
     default="/dev/jobserver",
     show_default=True,
     help="The jobserver whose tokens the build has.",

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from cuse_scullv.cli._types import Served
 from cuse_scullv.cuse.filter_ioctl import Seen
 from cuse_scullv.cuse.filtering import Filtering
 from cuse_scullv.cuse.filterspec import parse_filter
@@ -83,7 +84,7 @@ def remove(path: str, numbers: tuple[str, ...]) -> None:
 
 
 @click.command("filter")
-@click.argument("device")
+@click.argument("device", type=Served())
 @click.argument("action", type=click.Choice(["list", "add", "remove"]))
 @click.argument("what", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="List as JSON.")

@@ -7,12 +7,13 @@ from typing import Protocol
 import click
 
 from cuse_scullv.cli._device import is_jobserver, opened, opened_jobserver
+from cuse_scullv.cli._types import Served
 from cuse_scullv.client import PARAMETERS
 from cuse_scullv.jobserver import control
 
 
 @click.command("get")
-@click.argument("device")
+@click.argument("device", type=Served())
 @click.argument("parameter", type=click.Choice([*PARAMETERS, *control.PARAMETERS]), required=False)
 def command(device: str, parameter: str | None) -> None:
     """Print a parameter of DEVICE; without PARAMETER, all of them.

@@ -9,12 +9,12 @@ import click
 
 from cuse_scullv.cli._device import is_jobserver, opened, opened_jobserver
 from cuse_scullv.cli._jobserver_info import fields_of, jobserver_table
-from cuse_scullv.cli._types import columns, human_bytes
+from cuse_scullv.cli._types import Served, columns, human_bytes
 from cuse_scullv.ioctl import FLAG_LDD3, FLAG_PASSTHROUGH, Information
 
 
 @click.command("info")
-@click.argument("device")
+@click.argument("device", type=Served())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, numbers in bytes.")
 @click.option(
     "--scullvmem", is_flag=True, help="Print the book's /proc/scullvmem text about the device."

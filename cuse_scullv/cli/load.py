@@ -10,11 +10,12 @@ import click
 
 from cuse_scullv.cli._device import opened
 from cuse_scullv.cli._progress import progress
+from cuse_scullv.cli._types import Served
 from cuse_scullv.transfer import load
 
 
 @click.command("load")
-@click.argument("device")
+@click.argument("device", type=Served())
 @click.argument("file", type=click.Path(path_type=Path))
 def command(device: str, file: Path) -> None:
     """Fill DEVICE, which is trimmed first, with the bytes of FILE; its holes stay holes."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from cuse_scullv.cli._device import opened
-from cuse_scullv.cli._types import Size
+from cuse_scullv.cli._types import Served, Size
 
 
 @click.command("punch")
-@click.argument("device")
+@click.argument("device", type=Served())
 @click.argument("offset", type=Size())
 @click.argument("length", type=Size(least=1))
 @click.pass_context

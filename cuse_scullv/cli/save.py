@@ -9,11 +9,12 @@ import click
 
 from cuse_scullv.cli._device import opened
 from cuse_scullv.cli._progress import progress
+from cuse_scullv.cli._types import Served
 from cuse_scullv.transfer import save
 
 
 @click.command("save")
-@click.argument("device")
+@click.argument("device", type=Served())
 @click.argument("file", type=click.Path(path_type=Path))
 def command(device: str, file: Path) -> None:
     """Copy DEVICE to FILE: an ordinary sparse file, with the device's holes.

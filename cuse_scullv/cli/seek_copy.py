@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from cuse_scullv import client
-from cuse_scullv.cli._types import Size
+from cuse_scullv.cli._types import Served, Size
 from cuse_scullv.transfer import write_all
 
 STDIN, STDOUT = 0, 1
@@ -37,7 +37,7 @@ class Blocks(Size):
 @click.option("--skip", type=Blocks(), default="0", help="Skip so many blocks of what is read.")
 @click.option("--seek", type=Blocks(), help="Skip so many blocks of what is written.")
 @click.option("--notrunc", is_flag=True, help="Do not cut a regular output file at the seek.")
-@click.argument("device", required=False)
+@click.argument("device", type=Served(), required=False)
 @click.pass_context
 def command(
     context: click.Context,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from cuse_scullv.cli._device import opened, opened_jobserver
+from cuse_scullv.cli._types import Served
 from cuse_scullv.client import PARAMETERS, check_parameter
 from cuse_scullv.jobserver import control
 from cuse_scullv.params import parse_size
 
 
 @click.command("set")
-@click.argument("device")
+@click.argument("device", type=Served())
 @click.argument("parameter", type=click.Choice([*PARAMETERS, *control.PARAMETERS]))
 @click.argument("value")
 @click.pass_context

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from cuse_scullv import mount, registry
+from cuse_scullv.cli._types import Served
 
 WAIT_S = 30.0
 
 
 @click.command("stop")
-@click.argument("name")
+@click.argument("name", type=Served())
 def command(name: str) -> None:
     """End the server of NAME, and return when it has gone.
 

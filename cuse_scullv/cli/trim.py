@@ -7,10 +7,11 @@ import errno
 import click
 
 from cuse_scullv.cli._device import opened
+from cuse_scullv.cli._types import Served
 
 
 @click.command("trim")
-@click.argument("device")
+@click.argument("device", type=Served())
 def command(device: str) -> None:
     """Empty DEVICE: its memory goes back, and it adopts the pending parameters."""
     with opened(device, change=True) as file:
