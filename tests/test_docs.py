@@ -3,9 +3,9 @@
 A fence ```console guest is typed where the kernel has CUSE, ```console host wherever a file view
 can be mounted, ```console systemd where systemd runs (test_systemd.py). Lines that begin with `# `
 are typed, as root, `> ` goes on with such a line; what follows is what must appear: `...` stands
-for anything, alone on a line for any lines. The fences
-of one page and kind are one session, in a directory that has only the programs of the page: a fence
-```python that begins with `# NAME.py` is one.
+for anything, alone on a line for any lines. The fences of one page and kind are one session, in a
+directory that has only examples/ and the programs of the page: a fence ```python that begins with
+`# NAME.py` is one.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ def fences(page: Path, kind: str) -> list[str]:
 
 
 def paste_all(page: Path, kind: str, directory: Path, where: Sequence[str] = ()) -> None:
+    (directory / "examples").symlink_to(ROOT / "examples")
     for program in PROGRAM.finditer(page.read_text(encoding="utf-8")):
         (directory / program["name"]).write_text(program[1])
     session = [command for body in fences(page, kind) for command in commands(body)]

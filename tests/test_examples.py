@@ -330,6 +330,41 @@ def test_access_priv_by_terminals() -> None:
         os.close(fd)
 
 
+# --- aesdchar -----------------------------------------------------------------------------------
+
+
+def test_aesdchar(cuse_device: Serve) -> None:
+    module = load("aesdchar")
+    kernel = cuse_device(module.AesdChar())
+    file = kernel.open()
+    for word in (b"lost\n", *(b"%d\n" % number for number in range(9)), b"be", b"gun\n", b"rest"):
+        file.write(word)
+    assert file.read(100) == b"0\n1\n2\n3\n4\n5\n6\n7\n8\nbegun\n"
+
+    def seek_to(command: int, byte: int) -> None:
+        file.ioctl(module.SEEK_TO, bytes(module.SeekTo(command, byte)))
+
+    seek_to(9, 2)
+    assert (file.read(2), file.read(100), kernel.open().read(3)) == (b"gu", b"n\n", b"0\n1")
+    seek_to(8, 1)
+    for command, byte in ((10, 0), (9, 6), (0, 2)):
+        with pytest.raises(OSError) as caught:
+            seek_to(command, byte)
+        assert caught.value.errno == errno.EINVAL
+    assert file.read(3) == b"\nbe"
+
+
+@real
+def test_aesdchar_by_echo_cat_and_head() -> None:
+    with running("aesdchar"):
+        assert shell("for i in $(seq 12); do echo $i > NODE; done; cat NODE | tr -d '\\n'") == (
+            b"3456789101112"
+        )
+        assert shell("printf half > NODE; head -c 2 NODE; echo way > NODE; tail -n 1 NODE") == (
+            b"3\nhalfway\n"
+        )
+
+
 # --- serial -------------------------------------------------------------------------------------
 
 
