@@ -39,6 +39,7 @@ COMMANDS = (
     "proxy",
     "replay",
     "install-files",
+    "cdi",
     "doctor",
     "bench",
 )
