@@ -3,7 +3,7 @@
 A command ends with a newline; what does not waits for its rest. All ten are read as one text, of
 which AESDCHAR_IOCSEEKTO names a place: which command, and which byte of it.
 
-    sudo python examples/aesdchar.py &
+    sudo .venv/bin/python examples/aesdchar.py &
     echo swim > /dev/aesdchar; echo bike > /dev/aesdchar; cat /dev/aesdchar
 """
 
