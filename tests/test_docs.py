@@ -27,7 +27,7 @@ TRANSLATED = [ROOT / "README.zh-CN.md", *sorted((ROOT / "docs" / "zh").glob("*.m
 # The sessions of translations are those of the English pages: test_translations.py.
 PAGES = [
     ROOT / "README.md",
-    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page not in TRANSLATED),
+    *sorted({*(ROOT / "docs").rglob("*.md")} - {*TRANSLATED, *(ROOT / "docs" / "site").glob("*")}),
 ]
 FENCE = re.compile(r"^```console(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAM = re.compile(r"^```python\n(# (?P<name>\w+\.py)\n.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -172,3 +172,10 @@ def test_links_lead_somewhere(page: Path) -> None:
         there = page.parent / target if target else page
         assert there.exists(), link
         assert not anchor or anchor in anchors(there), link
+
+
+@pytest.mark.parametrize("page", [*PAGES, *TRANSLATED], ids=lambda page: page.name)
+def test_the_site_has_each_page(page: Path) -> None:
+    index = (ROOT / "docs" / "site" / "index.md").read_text(encoding="utf-8")
+    name = str(page.relative_to(ROOT).with_suffix(""))
+    assert re.search(rf"^(.*<)?{re.escape(name)}>?$", index, re.MULTILINE)
