@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cuse_scullv import cuse
+from cuse_scullv.access import DEVICES
 from cuse_scullv.backing import (
     ANON,
     AUTO,
@@ -84,6 +86,11 @@ class Settings:
                 "--recover needs bytes that outlive a worker: type --backing memfd,"
                 " or --backing FILE"
             )
+        if self.params.preset.guarded and not self._is_memory_behind_nodes:
+            raise ServeError(
+                f"{self.params.preset.name} is a node, and memory of its own: leave out --files,"
+                " --mem-node, --backing, --map and --recover"
+            )
         if self.user is not None and not self.drop:
             raise ServeError("--user is whom the worker becomes: leave out --no-drop or --user")
         if self.view == PASSTHROUGH and self.files is None:
@@ -100,6 +107,10 @@ class Settings:
     def io_view(self) -> str:
         """Whether the kernel does the file view's I/O, as things are: filters see all of it."""
         return DIRECT if self.filters and self.view == AUTO else self.view
+
+    @property
+    def _is_memory_behind_nodes(self) -> bool:
+        return self.backing.kind == ANON and self.files is None and not self.mem_node
 
     @property
     def names(self) -> list[str]:
@@ -162,7 +173,7 @@ def make_devices(
 
 def _make_device(settings: Settings, shared: Shared, number: int, name: str) -> ScullDevice:
     try:
-        return ScullDevice(
+        return DEVICES.get(settings.params.preset.name, ScullDevice)(
             name,
             shared,
             number,
@@ -188,13 +199,17 @@ def require_cuse() -> None:
 
 def check_node(path: Path) -> None:
     """Raises ServeError unless `path` is a character device that can be opened for reading, as far
-    as we may try: a device cgroup may keep us from it, or its mode once it is somebody else's."""
+    as we may try: a device cgroup may keep us from it, or its mode once it is somebody else's.
+
+    EBUSY and EINVAL are answers too: of a device that is not open to everybody (access.py)."""
     try:
         if not stat.S_ISCHR(path.stat().st_mode):
             raise ServeError(f"{path} is no character device: move it away, or type --name")
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
         if isinstance(error, PermissionError) and not os.statvfs(path).f_flag & os.ST_NODEV:
+            return
+        if error.errno in (errno.EBUSY, errno.EINVAL):
             return
         raise ServeError(f"{path} was made but cannot be opened: {error.strerror}") from error
 

@@ -121,6 +121,8 @@ class Preset:
     """The magic of the module's own ioctls: "K" has scullv's numbers, "k" has scull's."""
     orders_are_bytes: bool = False
     """Where scullv's commands have an order, this module's have a quantum in bytes."""
+    guarded: bool = False
+    """Whether not everybody may open it at any time: access.py."""
 
     @property
     def start(self) -> str:
@@ -139,6 +141,10 @@ PRESETS = {
         Preset("scullp", Geometry(PAGE_SIZE << 0, 500), "K"),
         Preset("scullc", Geometry(4000, 500), "K", orders_are_bytes=True),
         Preset("scull", Geometry(4000, 1000), "k"),
+        *(
+            Preset(name, Geometry(4000, 1000), "k", guarded=True)
+            for name in ("scullsingle", "sculluid", "scullpriv")
+        ),
     )
 }
 """By name. The numbers are those of scullv.h, scullp.h, scullc.h and scull.h of the book."""

@@ -93,9 +93,10 @@ OPTIONS: tuple[click.Option, ...] = (
         "--preset",
         type=click.Choice(sorted(PRESETS)),
         default="scullv",
-        help="Which of the book's modules to start as: "
-        + ", ".join(f"{preset.name} ({preset.start})" for preset in PRESETS.values())
-        + ".",
+        help="Which of the book's devices to start as: "
+        + ", ".join(f"{p.name} ({p.start})" for p in PRESETS.values() if not p.guarded)
+        + "; or as scull, who may open it: scullsingle (one file at a time), sculluid (one user's "
+        "files), scullpriv (each terminal has its own memory).",
     ),
     option(
         "--order",
