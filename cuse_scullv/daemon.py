@@ -71,6 +71,8 @@ class Settings:
     """Whether the worker gives its privileges up."""
     filters: tuple[FilterSpec, ...] = ()
     """What befalls the requests of each device, in order."""
+    metrics: str | None = None
+    """Where Prometheus finds metrics: metrics_server.located; None: nowhere."""
 
     def __post_init__(self) -> None:
         if not self.node and self.files is None:

@@ -101,6 +101,8 @@ class FileView:
         self._ended = threading.Event()
         self._channel: NativeChannel | None = None
         self._ledger = ffi.NULL  # the channel's
+        self._counting = threading.Lock()  # the channel does not end while it is asked
+        self._counted: NativeChannel | None = None  # under it: the channel, until that ends
 
     def __enter__(self) -> FileView:
         self.start()
@@ -128,6 +130,12 @@ class FileView:
     def requests(self) -> int:
         """Reads and writes that were answered in C."""
         return self._channel.requests if self._channel is not None else 0
+
+    def statistics(self) -> cuse.Statistics:
+        """What was answered since start(), of all files together. What the kernel does by itself
+        (passthrough) is not among it."""
+        with self._counting:
+            return self._counted.statistics() if self._counted is not None else cuse.Statistics()
 
     # --- life
 
@@ -168,6 +176,7 @@ class FileView:
         if code:
             raise self._no_files(code)
         self._pass(channel)
+        self._counted = channel
         if self.devices[0].ldd3:
             self._watch_mappings()
 
@@ -280,6 +289,8 @@ class FileView:
 
     def _close_channel(self, channel: NativeChannel) -> None:
         self._channel = None
+        with self._counting:
+            self._counted = None
         for session in self._sessions.values():
             session.stop(0)
         channel.close(GRACE_S, self._complain)

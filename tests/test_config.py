@@ -86,6 +86,7 @@ def test_every_option_can_be_in_a_file(file: Path, tmp_path: Path) -> None:
         "spin-us": 0,
         "files": f"'{tmp_path}'",
         "filter": "['delay:ms=5', 'error:rate=1%']",
+        "metrics": "'unix:/run/scullv.metrics'",
         "log-level": "'info'",
         "pidfile": f"'{tmp_path}/pid'",
     }

@@ -23,7 +23,8 @@ import pytest
 
 from cuse_scullv import cuse
 from cuse_scullv.cuse import testing
-from cuse_scullv.cuse.metrics import Collector, Metrics, check_metrics, parse_address
+from cuse_scullv.cuse.exposition import parse_address
+from cuse_scullv.cuse.metrics import Collector, Metrics, check_metrics
 from cuse_scullv.cuse.statistics import LATENCY_S, Operation, Statistics
 from nodes import Serve, until
 

@@ -14,6 +14,7 @@ from cuse_scullv.backing import AUTO, VIEWS
 from cuse_scullv.cli._filters import FILTER
 from cuse_scullv.cli._types import DeviceName, Group, Mode, Owner, Placement, Size
 from cuse_scullv.cuse.filterspec import FilterSpec
+from cuse_scullv.metrics_server import WHERE
 from cuse_scullv.params import ORDER_MAX, PRESETS, QSET_MAX, QUANTUM_MAX
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -53,6 +54,7 @@ class Asked:
     no_node: bool
     mem_node: bool
     filter: tuple[FilterSpec, ...]
+    metrics: str | None
     log_level: str
     run: bool
     daemon: bool
@@ -175,6 +177,12 @@ OPTIONS: tuple[click.Option, ...] = (
     option("--no-node", is_flag=True, help="Serve the file view alone; needs --files."),
     option("--mem-node", is_flag=True, help="Make /dev/NAMEmem too, the text of scullvmem."),
     option("--filter", **FILTER),
+    option(
+        "--metrics",
+        metavar=WHERE,
+        help="Where Prometheus finds counts and times of all requests, and the memory held: a "
+        "socket, or FILE, a path with a slash, for node_exporter; needs prometheus-client.",
+    ),
     option(
         "--log-level",
         type=click.Choice(LOG_LEVELS),

@@ -22,6 +22,7 @@ from cuse_scullv.cli._logging import start_logging
 from cuse_scullv.cli._serve_options import OPTIONS, Asked
 from cuse_scullv.daemon import ServeError, Settings, summary
 from cuse_scullv.keeper import KeeperError
+from cuse_scullv.metrics_server import located
 from cuse_scullv.mount import LeftMountedError
 from cuse_scullv.params import Params
 from cuse_scullv.pidfile import PidFile
@@ -89,7 +90,16 @@ def settings_of(asked: Asked, context: click.Context) -> Settings:
         user=asked.user,
         drop=not asked.no_drop,
         filters=asked.filter,
+        metrics=metrics_of(asked),
     )
+
+
+def metrics_of(asked: Asked) -> str | None:
+    """Raises ServeError."""
+    try:
+        return located(asked.metrics) if asked.metrics is not None else None
+    except cuse.DeviceError as error:
+        raise ServeError(str(error.strerror)) from None
 
 
 def build_backing(asked: Asked) -> Backing:
