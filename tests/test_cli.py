@@ -29,7 +29,7 @@ def ask(*arguments: str) -> str:
 BAD = [
     (["get", "/dev/null", "order"], ["/dev/null", "not a scullv device"]),
     (["get", "/no/such", "order"], ["/no/such", "serve"]),
-    (["get", "/tmp", "order"], ["/tmp", "not a scullv device"]),
+    (["get", "/tmp", "order"], ["/tmp is a directory: type the path"]),
     (["get", "/dev/null", "size"], ["size", "order"]),
     (["get"], ["DEVICE", "get --help"]),
     (["set", "/dev/null", "order"], ["VALUE"]),
