@@ -39,14 +39,6 @@ def samples(exposition: bytes) -> dict[str, float]:
     return found
 
 
-def worker_of(server: RealServer) -> int:
-    for children in Path(f"/proc/{server.process.pid}/task").glob("*/children"):
-        for pid in children.read_text().split():
-            if Path(f"/proc/{pid}/comm").read_text() == "scullv-worker\n":
-                return int(pid)
-    raise AssertionError("no worker")
-
-
 @pytest.fixture
 def view(tmp_path: Path) -> Path:
     path = tmp_path / "view"
@@ -77,7 +69,7 @@ def test_metrics_outlive_the_worker_that_answers_for_them(view: Path, tmp_path: 
             assert before["scullv_worker_deaths_total"] == 0
             opens = f"cuse_requests_seconds_count{{device={view},operation=open}}"
             assert before[opens] == 2
-            os.kill(worker_of(server), signal.SIGKILL)
+            os.kill(server.worker, signal.SIGKILL)
             after = samples(ask(path))  # waits for the next worker
             assert after["scullv_worker_deaths_total"] == 1
             assert after["scullv_memory_bytes{device=scullv}"] == 3 << 16
