@@ -283,6 +283,10 @@ class ScullDevice(cuse.DataPathDevice):
         self.released()
 
     def ioctl(self, file: cuse.File, request: cuse.IoctlRequest) -> cuse.IoctlReply:
+        return self.controlled(file, request)
+
+    def controlled(self, file: cuse.File, request: cuse.IoctlRequest) -> cuse.IoctlReply:
+        """Does what a client's ioctl asks for, of a node or of a file. Raises OSError."""
         caller = file.caller.pid
         answer = self.control(
             file.state,

@@ -38,6 +38,7 @@ from cuse_scullv.messages import send
 from cuse_scullv.metrics_server import MetricsPlace
 from cuse_scullv.process import work
 from cuse_scullv.registry import DEV
+from cuse_scullv.request_log import open_log
 from cuse_scullv.service import Holdings, Service
 from cuse_scullv.state import Place, State, UnknownStateError
 from cuse_scullv.takeover import NOTE, Taken, TakeoverError, check_program
@@ -98,6 +99,8 @@ class Server(Keeper):
         )
         if settings.metrics is not None:
             self._hold_metrics(settings.metrics, stack)
+        if settings.log_requests is not None:
+            self._hold_log(settings.log_requests, stack)
         if settings.node:
             if taken is None:
                 require_cuse()
@@ -110,6 +113,15 @@ class Server(Keeper):
         uid, gid = uid_of(settings.owner), gid_of(settings.group)
         self._metrics = MetricsPlace(where, stack, settings.mode, uid, gid)
         self.held.metrics = self._metrics.socket
+
+    def _hold_log(self, path: Path, stack: ExitStack) -> None:
+        try:
+            self.held.request_log = open_log(str(path))
+        except OSError as error:
+            raise ServeError(
+                f"--log-requests {path}: {error.strerror}: type a file's path that you may write"
+            ) from None
+        stack.callback(os.close, self.held.request_log)
 
     def _keep_metrics_file(self, place: MetricsPlace, stack: ExitStack) -> None:
         ours, theirs = socket.socketpair()

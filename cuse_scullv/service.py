@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from cuse_scullv import cuse, privileges
@@ -27,6 +28,7 @@ from cuse_scullv.fileview import FileView, Held, is_passed
 from cuse_scullv.messages import send
 from cuse_scullv.mount import Mount
 from cuse_scullv.process import hear, obey, tell
+from cuse_scullv.request_log import RequestLog
 from cuse_scullv.server_metrics import ServerMeasures, name_of
 from cuse_scullv.state import NOWHERE, Place, State
 from cuse_scullv.worker import Ends
@@ -59,6 +61,8 @@ class Holdings:
     """How many workers were followed by another."""
     metrics: socket.socket | None = None
     """Where they are asked for, by Prometheus."""
+    request_log: int = -1
+    """What requests are logged to; -1: they are not."""
     numbers: list[int] = field(default_factory=list)
     """What the kernel calls the files that it was handed; empty: it was not asked yet."""
 
@@ -76,6 +80,7 @@ class Service:
         self._channels: list[cuse.Channel] = []
         self._view: FileView | None = None
         self._stack = ExitStack()
+        self._watch: Callable[[cuse.Device], None] = lambda device: None
 
     def run(self) -> None:
         """Serves until it is told to quit."""
@@ -90,6 +95,11 @@ class Service:
         if held.user is not None:
             held.devices[0].shared.is_admin = self._is_admin
         held.devices[0].shared.deaths = held.deaths
+        if held.request_log >= 0:
+            log = RequestLog(held.request_log)
+            for device, _ in held.nodes:
+                log.watch(device, "node")
+            self._watch = partial(log.watch, by="files")
         for number, scull in enumerate(held.devices):
             stack.callback(scull.close)
             scull.filter(Filters(place=Place(held.state, number)))
@@ -156,6 +166,7 @@ class Service:
             mounted.directory,
             held.workers,
             view=held.view,
+            watch=self._watch,
             fd=os.dup(held.fuse),
             on_end=lambda: tell(self._ends, hung_up="the files were unmounted"),
             held=Held(

@@ -12,6 +12,7 @@ import click
 from cuse_scullv import cuse
 from cuse_scullv.backing import AUTO, VIEWS
 from cuse_scullv.cli._filters import FILTER
+from cuse_scullv.cli._logging import FORMATS
 from cuse_scullv.cli._types import DeviceName, Group, Mode, Owner, Placement, Size
 from cuse_scullv.cuse.filterspec import FilterSpec
 from cuse_scullv.metrics_server import WHERE
@@ -56,6 +57,8 @@ class Asked:
     filter: tuple[FilterSpec, ...]
     metrics: str | None
     log_level: str
+    log_format: str
+    log_requests: Path | None
     run: bool
     daemon: bool
     pidfile: Path | None
@@ -188,6 +191,18 @@ OPTIONS: tuple[click.Option, ...] = (
         type=click.Choice(LOG_LEVELS),
         default="warning",
         help="How much to say on stderr.",
+    ),
+    option(
+        "--log-format",
+        type=click.Choice(FORMATS),
+        default="text",
+        help="How to say it: json is an object a line.",
+    ),
+    option(
+        "--log-requests",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Append a line of JSON to FILE for each open, release and ioctl; reads and writes are "
+        "only counted (--metrics).",
     ),
     option(
         "--run",
