@@ -119,4 +119,31 @@ struct scullv_text {
 };
 #define SCULLV_IOC_TEXT _IOWR(SCULLV_IOC_EXT_MAGIC, 5, struct scullv_text)
 
+/* What has been answered since the process that serves began: of the device's node, or of the file view,
+ * which is one for all devices and knows nothing of what the kernel does by passthrough. */
+struct scullv_count {
+    __u64 bytes;  /* read, written, copied by ioctls */
+    __u64 errors; /* answers with an errno */
+    __u64 ns;     /* that all took together, in the server */
+    __u64 latency[28]; /* how many took less than 2^10 ns, 2^11 ns, …; the last: longer */
+};
+struct scullv_statistics {
+    __u32 under_way;   /* requests that are not answered */
+    __u32 deaths;      /* of processes that served, and were followed by another */
+    __u32 reserved[2]; /* 0 */
+    char placement[16]; /* where the threads run: "follow", "crew", …; empty: nothing is there */
+    struct scullv_count count[9]; /* SCULLV_COUNT_* */
+};
+#define SCULLV_COUNT_OPEN 0
+#define SCULLV_COUNT_RELEASE 1
+#define SCULLV_COUNT_READ 2
+#define SCULLV_COUNT_WRITE 3
+#define SCULLV_COUNT_IOCTL 4
+#define SCULLV_COUNT_POLL 5
+#define SCULLV_COUNT_FSYNC 6
+#define SCULLV_COUNT_RESIZE 7
+#define SCULLV_COUNT_REMOVE 8
+#define SCULLV_IOC_STATISTICS _IOR(SCULLV_IOC_EXT_MAGIC, 6, struct scullv_statistics)
+#define SCULLV_IOC_VIEW_STATISTICS _IOR(SCULLV_IOC_EXT_MAGIC, 7, struct scullv_statistics)
+
 #endif

@@ -13,8 +13,11 @@ import logging.handlers
 import os
 from pathlib import Path
 
+from cuse_scullv.log_format import JsonFormatter
+
 _PR_SET_NAME = 15
 _LOG = Path("/dev/log")
+_TAG = "cuse-scullv[%(process)d]: "
 
 
 class Background:
@@ -66,11 +69,13 @@ def _status(pid: int) -> int:
 
 def _log_elsewhere() -> None:
     root = logging.getLogger()
+    is_json = any(isinstance(handler.formatter, JsonFormatter) for handler in root.handlers)
     for handler in list(root.handlers):
         root.removeHandler(handler)
     if not _LOG.exists():
         root.addHandler(logging.NullHandler())
         return
     system = logging.handlers.SysLogHandler(str(_LOG), logging.handlers.SysLogHandler.LOG_DAEMON)
-    system.setFormatter(logging.Formatter("cuse-scullv[%(process)d]: %(message)s"))
+    plain = logging.Formatter(f"{_TAG}%(message)s")
+    system.setFormatter(JsonFormatter(_TAG) if is_json else plain)
     root.addHandler(system)

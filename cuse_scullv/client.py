@@ -24,6 +24,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from cuse_scullv import ioctl
+from cuse_scullv.counts import Counts
 from cuse_scullv.ioctl import NUMBERS, Information
 from cuse_scullv.params import SCULLV, Geometry, quantum_of
 
@@ -125,6 +126,12 @@ class Scullv(io.RawIOBase):
         """The state of the device."""
         return Information.unpack(self._ioctl(ioctl.INFO, bytes(ioctl.INFO >> 16 & 0x3FFF)))
 
+    def statistics(self, *, view: bool = False) -> Counts:
+        """What was answered since the process that serves began: of the node, or of the file view
+        of all devices together."""
+        command = ioctl.VIEW_STATISTICS if view else ioctl.STATISTICS
+        return Counts.unpack(self._ioctl(command, bytes(command >> 16 & 0x3FFF)))
+
     def text(self) -> str:
         """The book's scullvmem text about this device: its items, and the quanta of the last."""
         pieces: list[bytes] = []
@@ -177,7 +184,9 @@ class Scullv(io.RawIOBase):
             if data is None:
                 fcntl.ioctl(self.fileno(), command)
                 return b""
-            return fcntl.ioctl(self.fileno(), command, data)
+            room = bytearray(data)  # more than 1,024 bytes are copied into it (fcntl.ioctl)
+            fcntl.ioctl(self.fileno(), command, room)
+            return bytes(room)
         except OSError as error:
             reason = error.strerror
             if error.errno == errno.ENOTTY:

@@ -73,6 +73,10 @@ class Settings:
     """Whether the worker gives its privileges up."""
     filters: tuple[FilterSpec, ...] = ()
     """What befalls the requests of each device, in order."""
+    metrics: str | None = None
+    """Where Prometheus finds metrics: metrics_server.located; None: nowhere."""
+    log_requests: Path | None = None
+    """The file that open, release and ioctl are logged in; None: they are not."""
 
     def __post_init__(self) -> None:
         if not self.node and self.files is None:

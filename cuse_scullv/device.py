@@ -22,6 +22,7 @@ from cuse_scullv import cuse
 from cuse_scullv._native import ffi, lib
 from cuse_scullv.backing import Ground
 from cuse_scullv.capability import has_sys_admin
+from cuse_scullv.counts import Count, Counts
 from cuse_scullv.cuse.filters import Filters
 from cuse_scullv.ioctl import (
     FLAG_BYTES,
@@ -34,6 +35,7 @@ from cuse_scullv.ioctl import (
     Punch,
     Request,
     Seek,
+    Statistics,
     Text,
     Trim,
     decide,
@@ -63,6 +65,10 @@ class Shared:
         self.devices = 0  # how many; set while they are made
         self.is_admin: Callable[[int], bool] = has_sys_admin
         """Whether the thread of this number has CAP_SYS_ADMIN: not everybody may look."""
+        self.view_statistics: Callable[[], cuse.Statistics] = cuse.Statistics
+        """Of the channel of the file view, if there is one."""
+        self.deaths: Callable[[], int] = int
+        """Of workers that were followed by another."""
 
     def decide(self, request: Request) -> Answer | Action:
         """`ioctl.decide` with the parameters in force, atomically. Raises its OSError."""
@@ -115,6 +121,8 @@ class ScullDevice(cuse.DataPathDevice):
         """Whether the device is known to be mapped: it is not trimmed then, as in the book."""
         self.filters: Filters | None = None
         """What befalls requests of the node and of the file; None: nothing."""
+        self.statistics: Callable[[], cuse.Statistics] = cuse.Statistics
+        """Of the channel of the node, if there is one."""
         self._opens = 0
         self._opens_lock = threading.Lock()
         shared.devices += 1
@@ -197,6 +205,8 @@ class ScullDevice(cuse.DataPathDevice):
                 if offset == 0 or not file.text:
                     file.text = self.text()
                 return self._done(verdict.reply(file.text))
+            case Statistics(view):
+                return self._done(self.counts(view).pack())
         return self._done()
 
     def information(self) -> Information:
@@ -222,6 +232,25 @@ class ScullDevice(cuse.DataPathDevice):
             devices=self.shared.devices,
             opens=self._opens,
         )
+
+    def counts(self, view: bool) -> Counts:
+        """What was answered, as STATISTICS tells it: by the file view, or by the node."""
+        counted = self.shared.view_statistics() if view else self.statistics()
+        operations = {
+            name: Count(each.bytes, each.errors, round(each.seconds * 1e9), each.latency)
+            for name, each in counted.operations.items()
+        }
+        return Counts(operations, counted.under_way, counted.placement, self.shared.deaths())
+
+    def measures(self) -> dict[str, float]:
+        """For Prometheus. Counts no quanta, which would take long."""
+        store = self.store.info(count=False)
+        return {
+            "scullv_size_bytes": store.size,
+            "scullv_memory_bytes": store.resident,
+            "scullv_index_bytes": store.index_bytes,
+            "scullv_open_files": self._opens,
+        }
 
     def _flags(self) -> int:
         by_bytes = self.shared.params.preset.orders_are_bytes
@@ -254,6 +283,10 @@ class ScullDevice(cuse.DataPathDevice):
         self.released()
 
     def ioctl(self, file: cuse.File, request: cuse.IoctlRequest) -> cuse.IoctlReply:
+        return self.controlled(file, request)
+
+    def controlled(self, file: cuse.File, request: cuse.IoctlRequest) -> cuse.IoctlReply:
+        """Does what a client's ioctl asks for, of a node or of a file. Raises OSError."""
         caller = file.caller.pid
         answer = self.control(
             file.state,

@@ -77,20 +77,23 @@ class FileView:
         *,
         mem: bool = True,
         view: str = AUTO,
+        watch: Callable[[cuse.Device], None] = lambda device: None,
         fd: int | None = None,
         on_end: Callable[[], None] | None = None,
         held: Held | None = None,
     ) -> None:
         """`mem`: whether there is a file scullvmem. `view`: one of backing.VIEWS, who does the
-        files' I/O. `fd`: in place of a mount, a SEQPACKET socket with somebody who speaks FUSE at
-        its other end. `on_end` is called, on some thread, when the view ended by itself: somebody
-        unmounted it. `held`: the mount is a keeper's, and `fd` the descriptor of its requests."""
+        files' I/O. `watch` is told of the device that each file is, before that is served. `fd`: in
+        place of a mount, a SEQPACKET socket with somebody who speaks FUSE at its other end.
+        `on_end` is called, on some thread, when the view ended by itself: somebody unmounted it.
+        `held`: the mount is a keeper's, and `fd` the descriptor of its requests."""
         self.devices = tuple(devices)
         # What is mounted already would ask us who it is.
         self.directory = Path(directory if held is not None else os.path.realpath(directory))
         self.workers = workers or cuse.Workers()
         self._mem = mem
         self._view = view
+        self._watch = watch
         self._fd = fd
         self._number = -1  # of that descriptor, which is C's while there is a channel
         self._on_end = on_end
@@ -101,6 +104,8 @@ class FileView:
         self._ended = threading.Event()
         self._channel: NativeChannel | None = None
         self._ledger = ffi.NULL  # the channel's
+        self._counting = threading.Lock()  # the channel does not end while it is asked
+        self._counted: NativeChannel | None = None  # under it: the channel, until that ends
 
     def __enter__(self) -> FileView:
         self.start()
@@ -128,6 +133,12 @@ class FileView:
     def requests(self) -> int:
         """Reads and writes that were answered in C."""
         return self._channel.requests if self._channel is not None else 0
+
+    def statistics(self) -> cuse.Statistics:
+        """What was answered since start(), of all files together. What the kernel does by itself
+        (passthrough) is not among it."""
+        with self._counting:
+            return self._counted.statistics() if self._counted is not None else cuse.Statistics()
 
     # --- life
 
@@ -168,6 +179,7 @@ class FileView:
         if code:
             raise self._no_files(code)
         self._pass(channel)
+        self._counted = channel
         if self.devices[0].ldd3:
             self._watch_mappings()
 
@@ -234,6 +246,7 @@ class FileView:
         if self._mem:
             served[lib.VIEW_TEXT] = MemDevice(TEXT_NAME, self.devices)
         for node, file in served.items():
+            self._watch(file)
             self._sessions[node] = Session(file, 1, self._hung_up)
             self._sessions[node].node = node
         for node, device in enumerate(self.devices, start=lib.VIEW_FIRST):
@@ -280,6 +293,8 @@ class FileView:
 
     def _close_channel(self, channel: NativeChannel) -> None:
         self._channel = None
+        with self._counting:
+            self._counted = None
         for session in self._sessions.values():
             session.stop(0)
         channel.close(GRACE_S, self._complain)
@@ -400,4 +415,4 @@ class _DeviceFile(cuse.DataPathDevice):
     def ioctl(self, file: cuse.File, request: cuse.IoctlRequest) -> cuse.IoctlReply:
         if request.cmd == ioctl.SEEK:
             raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
-        return self._device.ioctl(file, request)
+        return self._device.controlled(file, request)

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
+from cuse_scullv import counts
 from cuse_scullv.params import Geometry, Params
 
 _NONE, _WRITE, _READ = 0, 1, 2  # _IOC_DIR, as the client sees it
@@ -120,6 +121,8 @@ TRIM = _ioc(_NONE, 0xEE, 2, 0)
 PUNCH = _ioc(_WRITE, 0xEE, 3, _RANGE.size)
 INFO = _ioc(_READ, 0xEE, 4, _INFO.size)
 TEXT = _ioc(_READ | _WRITE, 0xEE, 5, _TEXT.size)
+STATISTICS = _ioc(_READ, 0xEE, 6, counts.SIZE)
+VIEW_STATISTICS = _ioc(_READ, 0xEE, 7, counts.SIZE)
 
 NUMBERS = {command.name: command.number for command in BOOK.values()} | {
     "SCULLV_IOC_SEEK": SEEK,
@@ -127,6 +130,8 @@ NUMBERS = {command.name: command.number for command in BOOK.values()} | {
     "SCULLV_IOC_PUNCH": PUNCH,
     "SCULLV_IOC_INFO": INFO,
     "SCULLV_IOC_TEXT": TEXT,
+    "SCULLV_IOC_STATISTICS": STATISTICS,
+    "SCULLV_IOC_VIEW_STATISTICS": VIEW_STATISTICS,
 }
 """Every command's number, by its name in csrc/scullv_ioctl.h."""
 
@@ -201,7 +206,15 @@ class Text:
         return _TEXT.pack(self.offset, len(piece), piece)
 
 
-Action = Seek | Trim | Punch | Info | Text
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Tell what was answered, by `counts.Counts.pack`."""
+
+    view: bool
+    """Of the file view; else of the device's node."""
+
+
+Action = Seek | Trim | Punch | Info | Text | Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,12 +361,18 @@ def _decide_text(request: Request) -> Text:
     return Text(offset, length)
 
 
+def _decide_statistics(request: Request) -> Statistics:
+    return Statistics(view=request.cmd == VIEW_STATISTICS)
+
+
 _EXTENSIONS: dict[int, Callable[[Request], Action]] = {
     SEEK: _decide_seek,
     TRIM: _decide_trim,
     PUNCH: _decide_punch,
     INFO: _decide_info,
     TEXT: _decide_text,
+    STATISTICS: _decide_statistics,
+    VIEW_STATISTICS: _decide_statistics,
 }
 
 

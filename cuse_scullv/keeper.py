@@ -29,6 +29,7 @@ from typing import Any, NoReturn, TypeVar
 from cuse_scullv.background import let_go
 from cuse_scullv.spare import Spare
 from cuse_scullv.supervise import WAKE
+from cuse_scullv.tally import Tally
 from cuse_scullv.worker import WORDS_MAX, Ends, Worker
 
 READY_S = 30.0
@@ -69,6 +70,8 @@ class Keeper(ABC):
         self._most = int(os.environ.get("CUSE_SCULLV_DEATHS", DEATHS))  # for tests
         self._deaths: deque[float] = deque()
         self._quick = 0
+        self.deaths = Tally()
+        """Workers that were followed by another."""
         self._asides: dict[int, Callable[[int], None]] = {}
         self._in_background = False
 
@@ -188,6 +191,7 @@ class Keeper(ABC):
         if self._is_too_much(worker):
             self.why = f"{self._most} workers died within {DEATHS_S:g} s, the last: {how}"
             return
+        self.deaths.add()
         self._fork()
         logger.error("the worker died, and another takes its place: %s", how)
 

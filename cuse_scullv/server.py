@@ -19,6 +19,7 @@ from cuse_scullv import cuse, fdstore, mount, privileges
 from cuse_scullv.background import let_go, name_process
 from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.cuse.filters import Filters
+from cuse_scullv.cuse.node import gid_of, uid_of
 from cuse_scullv.cuse.nodes import Nodes
 from cuse_scullv.daemon import (
     ServeError,
@@ -34,8 +35,10 @@ from cuse_scullv.keeper import END_S, READY_S, Keeper
 from cuse_scullv.looker import look
 from cuse_scullv.mappings import is_mapped_by_somebody
 from cuse_scullv.messages import send
+from cuse_scullv.metrics_server import MetricsPlace
 from cuse_scullv.process import work
 from cuse_scullv.registry import DEV
+from cuse_scullv.request_log import open_log
 from cuse_scullv.service import Holdings, Service
 from cuse_scullv.state import Place, State, UnknownStateError
 from cuse_scullv.takeover import NOTE, Taken, TakeoverError, check_program
@@ -62,6 +65,7 @@ class Server(Keeper):
         """Why the worker has the privileges of the keeper; empty: it has not."""
         self._nodes = Nodes([])
         self._in_background = taken is not None and taken.in_background
+        self._metrics: MetricsPlace | None = None
         self._note = -1
         """What the service manager has of this (fdstore.py); -1: nothing."""
 
@@ -91,13 +95,45 @@ class Server(Keeper):
             user=user,
             drop=settings.drop,
             numbers=taken.numbers if taken is not None else [],
+            deaths=self.deaths.read,
         )
+        if settings.metrics is not None:
+            self._hold_metrics(settings.metrics, stack)
+        if settings.log_requests is not None:
+            self._hold_log(settings.log_requests, stack)
         if settings.node:
             if taken is None:
                 require_cuse()
             self._hold_nodes(stack)
         if settings.files is not None:
             self._hold_mount(stack)
+
+    def _hold_metrics(self, where: str, stack: ExitStack) -> None:
+        settings = self.settings
+        uid, gid = uid_of(settings.owner), gid_of(settings.group)
+        self._metrics = MetricsPlace(where, stack, settings.mode, uid, gid)
+        self.held.metrics = self._metrics.socket
+
+    def _hold_log(self, path: Path, stack: ExitStack) -> None:
+        try:
+            self.held.request_log = open_log(str(path))
+        except OSError as error:
+            raise ServeError(
+                f"--log-requests {path}: {error.strerror}: type a file's path that you may write"
+            ) from None
+        stack.callback(os.close, self.held.request_log)
+
+    def _keep_metrics_file(self, place: MetricsPlace, stack: ExitStack) -> None:
+        ours, theirs = socket.socketpair()
+
+        def keep() -> None:
+            ours.close()
+            place.keep_file(theirs)
+
+        pid = self._aside(keep, lambda status: None)
+        theirs.close()
+        stack.callback(self._end_aside, pid)
+        stack.callback(ours.close)
 
     def _state_of(self, taken: Taken) -> State:
         if taken.served != self._served or not self.settings.recover:
@@ -191,6 +227,8 @@ class Server(Keeper):
 
     def _begin(self, stack: ExitStack) -> None:
         self._start()
+        if self._metrics is not None and self._metrics.file is not None:
+            self._keep_metrics_file(self._metrics, stack)
         if self._taken is None:
             self._nodes.appear(READY_S)
         for node in self._nodes:
@@ -235,6 +273,8 @@ class Server(Keeper):
             self._worker.close()
         for pid in list(self._asides):
             self._end_aside(pid)
+        if self._metrics is not None:
+            self._metrics.forget()
         self._handed_on().become()
 
     def _handed_on(self) -> Taken:

@@ -9,21 +9,27 @@ in between; and questions of ours, for what needs privilege.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from cuse_scullv import cuse, privileges
 from cuse_scullv._native import lib
 from cuse_scullv.capability import has_sys_admin
+from cuse_scullv.cuse.exposition import Exposition
 from cuse_scullv.cuse.filters import Filters
+from cuse_scullv.cuse.metrics import Sample, exposition
 from cuse_scullv.device import ScullDevice
 from cuse_scullv.fileview import FileView, Held, is_passed
 from cuse_scullv.messages import send
 from cuse_scullv.mount import Mount
 from cuse_scullv.process import hear, obey, tell
+from cuse_scullv.request_log import RequestLog
+from cuse_scullv.server_metrics import ServerMeasures, name_of
 from cuse_scullv.state import NOWHERE, Place, State
 from cuse_scullv.worker import Ends
 
@@ -51,6 +57,12 @@ class Holdings:
     """Of the files of the view: who started the keeper."""
     is_admin: bool = field(default_factory=lambda: has_sys_admin(os.getpid()))
     """Whether the keeper has CAP_SYS_ADMIN."""
+    deaths: Callable[[], int] = int
+    """How many workers were followed by another."""
+    metrics: socket.socket | None = None
+    """Where they are asked for, by Prometheus."""
+    request_log: int = -1
+    """What requests are logged to; -1: they are not."""
     numbers: list[int] = field(default_factory=list)
     """What the kernel calls the files that it was handed; empty: it was not asked yet."""
 
@@ -67,6 +79,8 @@ class Service:
         self._asking = threading.Lock()
         self._channels: list[cuse.Channel] = []
         self._view: FileView | None = None
+        self._stack = ExitStack()
+        self._watch: Callable[[cuse.Device], None] = lambda device: None
 
     def run(self) -> None:
         """Serves until it is told to quit."""
@@ -80,6 +94,12 @@ class Service:
         held = self._held
         if held.user is not None:
             held.devices[0].shared.is_admin = self._is_admin
+        held.devices[0].shared.deaths = held.deaths
+        if held.request_log >= 0:
+            log = RequestLog(held.request_log)
+            for device, _ in held.nodes:
+                log.watch(device, "node")
+            self._watch = partial(log.watch, by="files")
         for number, scull in enumerate(held.devices):
             stack.callback(scull.close)
             scull.filter(Filters(place=Place(held.state, number)))
@@ -90,6 +110,8 @@ class Service:
         if held.mounted is not None:
             self._view = self._make_view(held.mounted)
             stack.callback(self._view.close)
+            held.devices[0].shared.view_statistics = self._view.statistics
+        self._stack = stack
         return self._start
 
     def _start(self) -> None:
@@ -108,6 +130,18 @@ class Service:
             self._view.start()
         for channel in self._channels:
             channel.wait_ready()
+        if held.metrics is not None:
+            self._stack.enter_context(self._exposition(held.metrics))
+
+    def _exposition(self, listening: socket.socket) -> Exposition:
+        """For Prometheus: all is asked for as it is then."""
+        devices = self._held.devices
+        samples: list[Sample] = [
+            (channel.device.name, channel.statistics, name_of) for channel in self._channels
+        ]
+        if self._view is not None:
+            samples.append((str(self._view.directory), self._view.statistics, name_of))
+        return exposition(listening, samples, devices, ServerMeasures(devices[0].shared))
 
     def _make_channel(self, number: int, device: cuse.Device, fd: int) -> cuse.Channel:
         channel = cuse.Channel(
@@ -119,6 +153,8 @@ class Service:
             place=self._held.place(number),
         )
         channel.prepare()
+        if isinstance(device, ScullDevice):
+            device.statistics = channel.statistics
         return channel
 
     def _make_view(self, mounted: Mount) -> FileView:
@@ -130,6 +166,7 @@ class Service:
             mounted.directory,
             held.workers,
             view=held.view,
+            watch=self._watch,
             fd=os.dup(held.fuse),
             on_end=lambda: tell(self._ends, hung_up="the files were unmounted"),
             held=Held(

@@ -154,8 +154,9 @@ class Store:
         """The first position at or after `offset` in a hole, or the end; ENXIO past the end."""
         return check(lib.store_seek_extent(self.pointer, offset, True))
 
-    def info(self) -> StoreInfo:
-        """What the store is and holds now."""
+    def info(self, *, count: bool = True) -> StoreInfo:
+        """What the store is and holds now. Without `count`, which takes longer the more there are,
+        no regions."""
         info = ffi.new("struct store_info *")
         lib.store_get_info(self.pointer, info)
         return StoreInfo(
@@ -163,7 +164,7 @@ class Store:
             quantum=info.quantum,
             region_bytes=info.region_bytes,
             resident=info.resident,
-            regions=int(lib.store_count_quanta(self.pointer)),
+            regions=int(lib.store_count_quanta(self.pointer)) if count else 0,
             index_bytes=info.index_bytes,
             qset=info.qset,
             changes=info.changes,

@@ -164,6 +164,7 @@ class FakeServer:
                 device, fd=kernel.server_fd, workers=workers, filters=device.filters or ()
             )
             stack.enter_context(channel)
+            device.statistics = channel.statistics
             kernel.init()
             self.kernels.append(kernel)
             self.channels.append(channel)

@@ -86,7 +86,10 @@ def test_every_option_can_be_in_a_file(file: Path, tmp_path: Path) -> None:
         "spin-us": 0,
         "files": f"'{tmp_path}'",
         "filter": "['delay:ms=5', 'error:rate=1%']",
+        "metrics": "'unix:/run/scullv.metrics'",
         "log-level": "'info'",
+        "log-format": "'json'",
+        "log-requests": f"'{tmp_path}/requests'",
         "pidfile": f"'{tmp_path}/pid'",
     }
     values |= dict.fromkeys(("ldd3", "recover", "mem-node", "daemon"), "true")

@@ -23,7 +23,8 @@ import pytest
 
 from cuse_scullv import cuse
 from cuse_scullv.cuse import testing
-from cuse_scullv.cuse.metrics import Collector, Metrics, check_metrics, parse_address
+from cuse_scullv.cuse.exposition import parse_address
+from cuse_scullv.cuse.metrics import Collector, Metrics, check_metrics
 from cuse_scullv.cuse.statistics import LATENCY_S, Operation, Statistics
 from nodes import Serve, until
 
@@ -225,9 +226,10 @@ def test_reads_and_writes_in_c_are_counted_too(serve_fake: Serve) -> None:
     with served.open(os.O_RDONLY) as file:
         assert len(file.read(600)) == 600
         assert len(file.read(600)) == 400
-    statistics = channel_of(served).statistics()
     # An answer in C is on its way before it is counted.
-    until(lambda: counts(channel_of(served).statistics().operations["read"]) == (2, 0, 1000))
+    until(lambda: channel_of(served).statistics().bytes == 2000)
+    statistics = channel_of(served).statistics()
+    assert counts(statistics.operations["read"]) == (2, 0, 1000)
     assert counts(statistics.operations["write"]) == (1, 0, 1000)
     assert counts(statistics.operations["open"])[0] == 2
 
@@ -252,6 +254,7 @@ def test_openmetrics_have_what_the_statistics_have() -> None:
     with testing.FakeKernel() as kernel:
         with cuse.Channel(Counted(NAME), fd=kernel.server_fd) as channel:
             use(kernel)
+            until(lambda: channel.statistics().under_way == 0)  # the release
             with Metrics(0, [channel]) as metrics:
                 kind, samples = scrape(metrics.port)
             total = channel.statistics().operations["read"].seconds

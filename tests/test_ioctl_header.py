@@ -23,6 +23,7 @@ STRUCTS = {
     "scullv_seek": (ioctl.SEEK, ["offset", "whence", "reserved"]),
     "scullv_range": (ioctl.PUNCH, ["offset", "length"]),
     "scullv_info": (ioctl.INFO, [field.name for field in dataclasses.fields(ioctl.Information)]),
+    "scullv_statistics": (ioctl.STATISTICS, ["under_way", "placement", "count"]),
     "scullv_text": (ioctl.TEXT, ["offset", "length", "data"]),
 }
 

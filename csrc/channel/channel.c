@@ -273,6 +273,11 @@ uint32_t channel_under_way(struct channel *channel)
     return atomic_load_explicit(&channel->upcalls.under_way, memory_order_relaxed);
 }
 
+const char *channel_placement(struct channel *channel)
+{
+    return placement_choice(channel->workers.placement);
+}
+
 bool channel_is_caller(struct channel *channel)
 {
     return workers_is_caller(&channel->workers);

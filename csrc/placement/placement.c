@@ -54,21 +54,24 @@
 #define SPIN_NS UINT64_C(200000)  /* longer than a client takes between two calls */
 
 struct way {
+    const char *name;
     enum { ONE, ONE_A_CPU } readers; /* workers that read */
     bool idle;  /* in SCHED_IDLE */
     bool bound; /* to the client's CPU */
     bool spins;
 };
 static const struct way
-    FOLLOW = {.readers = ONE, .idle = true, .bound = true},
-    FREE = {.readers = ONE},
-    SPIN = {.readers = ONE, .spins = true},
-    CREW = {.readers = ONE_A_CPU},
-    IDLERS = {.readers = ONE_A_CPU, .idle = true};
+    FOLLOW = {.name = "follow", .readers = ONE, .idle = true, .bound = true},
+    FREE = {.name = "free", .readers = ONE},
+    SPIN = {.name = "spin", .readers = ONE, .spins = true},
+    CREW = {.name = "crew", .readers = ONE_A_CPU},
+    IDLERS = {.name = "idlers", .readers = ONE_A_CPU, .idle = true};
 /* The first is what is done before the first trial; of CALM see trial.h. */
 static const struct way *const ways_one[] = {&FOLLOW, &CREW, &SPIN};
 static const struct way *const ways_beside[] = {&FREE, &FOLLOW};
 static const struct way *const ways_many[] = {&CREW, &IDLERS};
+static const char *const policy_names[] = {
+    [PLACEMENT_NONE] = "none", [PLACEMENT_FOLLOW] = "follow", [PLACEMENT_LIST] = "list"};
 #define CALM_ONE 1
 #define CALM_BESIDE 0
 #define CALM_MANY 0
@@ -90,6 +93,7 @@ struct placement {
     _Atomic unsigned clients; /* company.callers, for the other placements */
     _Atomic uint64_t spin_ns; /* how long a worker looks for its next request */
     struct park park;
+    _Atomic(const char *) choice; /* the name of the way in force, for people */
 };
 
 /* The placements of this process, whose clients are each other's company. */
@@ -164,6 +168,7 @@ static int crowded_cpu(const struct placement *placement, const struct callers_l
 static void serve(struct placement *placement, const struct way *way, int cpu)
 {
     placement->spin_ns = way->spins ? SPIN_NS : 0;
+    placement->choice = way->name;
     park_want(&placement->park, way->readers == ONE ? 1 : seats_cpus(&placement->seats));
     seats_take(&placement->seats, (struct seat){cpu, way->idle ? SCHED_IDLE : SCHED_OTHER});
 }
@@ -187,6 +192,7 @@ static void serve_pairs(struct placement *placement, int64_t now, const struct c
         break;
     }
     serve(placement, &CREW, cpu);
+    placement->choice = "pairs";
 }
 
 static void serve_by_trial(struct placement *placement, struct trial *trial,
@@ -244,6 +250,11 @@ uint64_t placement_spin_ns(const struct placement *placement)
     return atomic_load_explicit(&placement->spin_ns, memory_order_relaxed);
 }
 
+const char *placement_choice(const struct placement *placement)
+{
+    return atomic_load_explicit(&placement->choice, memory_order_relaxed);
+}
+
 /* --- life -------------------------------------------------------------------------------------- */
 
 struct placement *placement_new(const struct channel_options *options)
@@ -272,6 +283,7 @@ struct placement *placement_new(const struct channel_options *options)
     if (placement->policy == PLACEMENT_FOLLOW &&
         (seats_cpus(&placement->seats) < 2 || !thread_may_leave_idle()))
         placement->policy = PLACEMENT_NONE;
+    placement->choice = policy_names[placement->policy];
     LOCKED(&all_lock);
     placement->next = all;
     all = placement;

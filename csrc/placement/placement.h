@@ -22,6 +22,8 @@ void placement_leave(struct placement *placement, unsigned worker);
 void placement_see(struct placement *placement, unsigned worker, uint32_t pid, bool left);
 /* How long a worker that has answered a request looks for the next one before it sleeps, ns. */
 uint64_t placement_spin_ns(const struct placement *placement);
+/* What is in force, in a word for people: "none", "list", or the way. Any thread. */
+const char *placement_choice(const struct placement *placement);
 /* Before a worker reads; they are numbered from 0. Waits while those before it are enough. */
 void placement_park(struct placement *placement, unsigned reader);
 /* The end is near: all workers read from now on, at large, so that nothing delays it. */

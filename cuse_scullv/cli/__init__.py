@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import os
 import sys
 import sysconfig
@@ -33,6 +34,8 @@ COMMANDS = (
     "punch",
     "filter",
     "info",
+    "top",
+    "map",
     "seek-copy",
     "save",
     "load",
@@ -124,6 +127,8 @@ def unusable(error: ImportError) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits. The entry point of the package."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # pictures, in a locale that has none
     try:
         status = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
 from cuse_scullv import client
 from cuse_scullv.jobserver.control import Control
+
+_GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.ENODEV, errno.ENXIO)
+"""What a client gets whose server has ended, or is ending."""
 
 
 @contextmanager
@@ -50,9 +54,17 @@ def _advised(path: str, change: bool, maker: str) -> Iterator[None]:
         raise click.ClickException(
             f"{path}: no such device: type 'cuse-scullv {maker}' to make one"
         ) from None
-    except IsADirectoryError:
-        raise click.ClickException(f"{path} is a directory: type the path of a device") from None
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno == errno.EISDIR or (error.errno == errno.ENOTTY and Path(path).is_dir()):
+            raise click.ClickException(
+                f"{path} is a directory: type the path of a device"
+            ) from None
+        if error.errno in _GONE:
+            raise click.ClickException(
+                f"{path}: its server has ended: type 'cuse-scullv {maker}' to start one"
+            ) from None
+        if not isinstance(error, PermissionError):
+            raise
         if error.errno == errno.EPERM:
             raise click.ClickException(
                 f"{path}: only root, or who has CAP_SYS_ADMIN, may: type the command after 'sudo'"

@@ -12,8 +12,10 @@ import click
 from cuse_scullv import cuse
 from cuse_scullv.backing import AUTO, VIEWS
 from cuse_scullv.cli._filters import FILTER
+from cuse_scullv.cli._logging import FORMATS
 from cuse_scullv.cli._types import DeviceName, Group, Mode, Owner, Placement, Size
 from cuse_scullv.cuse.filterspec import FilterSpec
+from cuse_scullv.metrics_server import WHERE
 from cuse_scullv.params import ORDER_MAX, PRESETS, QSET_MAX, QUANTUM_MAX
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -53,7 +55,10 @@ class Asked:
     no_node: bool
     mem_node: bool
     filter: tuple[FilterSpec, ...]
+    metrics: str | None
     log_level: str
+    log_format: str
+    log_requests: Path | None
     run: bool
     daemon: bool
     pidfile: Path | None
@@ -210,10 +215,28 @@ OPTIONS: tuple[click.Option, ...] = (
     option("--mem-node", is_flag=True, help="Make /dev/NAMEmem too, to read that text from."),
     option("--filter", **FILTER),
     option(
+        "--metrics",
+        metavar=WHERE,
+        help="Where Prometheus finds counts and times of all requests, and the memory held: a "
+        "socket, or FILE, a path with a slash, for node_exporter; needs prometheus-client.",
+    ),
+    option(
         "--log-level",
         type=click.Choice(LOG_LEVELS),
         default="warning",
         help="How much to say on stderr.",
+    ),
+    option(
+        "--log-format",
+        type=click.Choice(FORMATS),
+        default="text",
+        help="How to say it: json is an object a line.",
+    ),
+    option(
+        "--log-requests",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Append a line of JSON to FILE for each open, release and ioctl; reads and writes are "
+        "only counted (--metrics).",
     ),
     option(
         "--run",

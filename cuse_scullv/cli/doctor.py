@@ -2,115 +2,86 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
+import json
 import shutil
+import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from cuse_scullv._native import ffi, lib
-from cuse_scullv.capability import has_sys_admin, no_passthrough
-from cuse_scullv.cli._types import human_bytes
-from cuse_scullv.cuse.host import availability
-from cuse_scullv.kernels import notes, running
-from cuse_scullv.memory import default_limit
+from cuse_scullv.doctor.finding import Finding
+from cuse_scullv.doctor.kernel import find_config, find_passthrough, find_version
+from cuse_scullv.doctor.machine import find_files, find_libfuse, find_memory, find_nodes
+from cuse_scullv.doctor.stuck import find_channels, find_mounts
+from cuse_scullv.doctor.surroundings import find_container, find_security
 
-DEV_FUSE = Path("/dev/fuse")
 GUEST = Path(__file__).resolve().parents[2] / "tools" / "guest"
 NO_NODES = 1
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    ok: bool
-    detail: str
-    """What was found; what is wrong and what to type."""
-    notes: tuple[str, ...] = ()
-
-
-def find_node() -> Finding:
-    state = availability()
-    if state.ok:
-        return Finding("nodes", True, "/dev/cuse can be opened")
-    return Finding("nodes", False, f"{state.reason}: {state.fix}")
-
-
-def find_files() -> Finding:
-    """Whether the file view can be mounted: /dev/fuse, and the right to mount."""
-    try:
-        os.close(os.open(DEV_FUSE, os.O_RDWR | os.O_CLOEXEC))
-    except FileNotFoundError:
-        return Finding("file view", False, "no /dev/fuse: type 'modprobe fuse' as root")
-    except PermissionError:
-        return Finding("file view", False, "/dev/fuse may not be opened: type 'chmod 666 /dev/fuse'"
-                       " as root, or run this as root")  # fmt: skip
-    except OSError as error:
-        return Finding("file view", False, f"/dev/fuse cannot be opened: {error.strerror}: see "
-                       "'dmesg'")  # fmt: skip
-    helper = shutil.which("fusermount3")
-    if os.geteuid() != 0 and helper is None:
-        return Finding(
-            "file view", False, "no fusermount3: install the package fuse3, or run this as root"
-        )
-    how = "as root" if os.geteuid() == 0 else f"by {helper}"
-    return Finding("file view", True, f"/dev/fuse can be opened; mounts {how}")
-
-
-def find_passthrough() -> Finding:
-    """Whether the kernel can do a view's I/O by itself."""
-    reason = no_passthrough(has_sys_admin(os.getpid()))
-    what = "the kernel can read and write files of --backing memfd or FILE by itself"
-    return Finding("passthrough", reason is None, reason or what)
-
-
-def find_libfuse() -> Finding:
-    return Finding("libfuse", True, ffi.string(lib.cuse_library_version()).decode())
-
-
-def find_memory() -> Finding:
-    limit = human_bytes(default_limit())
-    return Finding("memory", True, f"{limit} for devices, unless --max-bytes says otherwise")
-
-
-def find_kernel() -> Finding:
-    version = running()
-    if version == (0, 0, 0):
-        return Finding("kernel", False, f"{os.uname().release} is of no version that is known here")
-    text = "Linux " + ".".join(map(str, version))
-    return Finding("kernel", True, text, tuple(notes(version)))
-
-
-def findings() -> Iterator[Finding]:
-    yield find_node()
-    yield find_files()
-    yield find_passthrough()
-    yield find_libfuse()
-    yield find_memory()
-    yield find_kernel()
+_LOOKS = (
+    find_nodes,
+    find_files,
+    find_passthrough,
+    find_libfuse,
+    find_memory,
+    find_container,
+    find_security,
+    find_channels,
+    find_mounts,
+    find_config,
+    find_version,
+)
+_COLOURS = {"yes": "green", "no": "red", "note": "yellow"}
+_INDENT = " " * 18
+_WIDEST = 100
 
 
 @click.command("doctor")
-def command() -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(as_json: bool) -> int:
     """Say what this machine can do, and what to type where it cannot.
 
     The exit status is 0 where nodes can be served and 1 where they cannot.
     """
-    found = list(findings())
-    for finding in found:
-        mark = "yes" if finding.ok else "no"
-        click.echo(f"{finding.what + ':':<13}{mark:<4} {finding.detail}")
-        for note in finding.notes:
-            click.echo(f"{'':<18}{note}")
-    nodes, files = found[0].ok, found[1].ok
+    found = [look() for look in _LOOKS]
+    nodes, files = (finding.status == "yes" for finding in found[:2])
+    if as_json:
+        fields = [dataclasses.asdict(finding) for finding in found]
+        click.echo(json.dumps({"nodes": nodes, "files": files, "findings": fields}, indent=2))
+    else:
+        width = min(shutil.get_terminal_size().columns, _WIDEST)
+        for finding in found:
+            for line in described(finding, width):
+                click.echo(line)
+        for way in ways_out(nodes, files):
+            click.echo(way)
+    return 0 if nodes else NO_NODES
+
+
+def described(finding: Finding, width: int) -> Iterator[str]:
+    """For a person, and so that a command can be pasted: it is never broken."""
+    mark = click.style(f"{finding.status:<4}", fg=_COLOURS[finding.status])
+    first, *rest = _wrapped(finding.detail, width)
+    yield f"{finding.what + ':':<13}{mark} {first}"
+    yield from (f"{_INDENT}{line}" for line in rest)
+    for note in finding.notes:
+        bullet = _wrapped(note, width - 2)
+        yield f"{_INDENT}- {bullet[0]}"
+        yield from (f"{_INDENT}  {line}" for line in bullet[1:])
+    yield from (f"{_INDENT}# {each}" for each in finding.commands)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text, max(width - len(_INDENT), 20), break_on_hyphens=False, break_long_words=False
+    ) or [""]
+
+
+def ways_out(nodes: bool, files: bool) -> Iterator[str]:
     if nodes:
-        return 0
+        return
     if files:
-        click.echo("Without nodes there is the file view: cuse-scullv serve --no-node --files DIR")
+        yield "Without nodes there is the file view: cuse-scullv serve --no-node --files DIR"
     if GUEST.exists():
-        click.echo(f"A kernel that has CUSE is one command away: {GUEST} -- COMMAND")
-    return NO_NODES
+        yield f"A kernel that has CUSE is one command away: {GUEST} -- COMMAND"

@@ -45,7 +45,9 @@ from cuse_scullv.jobserver.protocol import TOKENS_MAX
 @click.option("--group", type=Group(), help="Group of the node.")
 @click.option("--mode", type=Mode(), default="0660", show_default=True, help="Permissions, octal.")
 @click.option(
-    "--metrics", metavar="[HOST:]PORT", help="Where Prometheus finds counts of requests and tokens."
+    "--metrics",
+    metavar="[HOST:]PORT|unix:PATH",
+    help="Where Prometheus finds counts of requests and tokens.",
 )
 @filter_option
 @click.option("--daemon", is_flag=True, help="Return when the node can be opened; serve on.")

@@ -18,10 +18,11 @@ from cuse_scullv import cuse, privileges
 from cuse_scullv.background import Background, detach, let_go
 from cuse_scullv.backing import ANON, MEMFD, Backing
 from cuse_scullv.cli._config import config_option
-from cuse_scullv.cli._logging import start_logging
+from cuse_scullv.cli._logging import say, start_logging
 from cuse_scullv.cli._serve_options import OPTIONS, Asked
 from cuse_scullv.daemon import ServeError, Settings, summary
 from cuse_scullv.keeper import KeeperError
+from cuse_scullv.metrics_server import located
 from cuse_scullv.mount import LeftMountedError
 from cuse_scullv.params import Params
 from cuse_scullv.pidfile import PidFile
@@ -89,7 +90,17 @@ def settings_of(asked: Asked, context: click.Context) -> Settings:
         user=asked.user,
         drop=not asked.no_drop,
         filters=asked.filter,
+        metrics=metrics_of(asked),
+        log_requests=None if asked.log_requests is None else asked.log_requests.absolute(),
     )
+
+
+def metrics_of(asked: Asked) -> str | None:
+    """Raises ServeError."""
+    try:
+        return located(asked.metrics) if asked.metrics is not None else None
+    except cuse.DeviceError as error:
+        raise ServeError(str(error.strerror)) from None
 
 
 def build_backing(asked: Asked) -> Backing:
@@ -104,7 +115,7 @@ def serve_as_asked(**options: Any) -> int:
     CMD is only taken after --run.
     """
     asked = Asked(**options)
-    start_logging(asked.log_level)
+    start_logging(asked.log_level, asked.log_format)
     try:
         settings = settings_of(asked, click.get_current_context())
         pidfile = asked.pidfile.absolute() if asked.pidfile is not None else None
@@ -176,7 +187,7 @@ def serve(
 def complain(what: str, background: Background | None) -> None:
     """Says why this ends: in the background there is nobody to read stderr, but a log."""
     if background is None:
-        print(f"cuse-scullv: {what}", file=sys.stderr)
+        say(what, logging.ERROR)
     else:
         logging.getLogger(__name__).error(what)
 
@@ -193,11 +204,7 @@ def serve_until_told(
         registered(places(settings, before)),
         Server(settings, before) as keeper,
     ):
-        print(
-            f"cuse-scullv: {summary(settings, keeper.devices[0].shared)}",
-            file=sys.stderr,
-            flush=True,
-        )
+        say(summary(settings, keeper.devices[0].shared))
         notifier = sdnotify.SystemdNotifier()
         notifier.notify("READY=1")
         if keeper.unseparated:
@@ -234,5 +241,5 @@ def run(supervisor: Supervisor, keeper: Server, cmd: tuple[str, ...]) -> int:
         return supervisor.run(cmd, environment, keeper.ended)
     except OSError as error:
         status, message = cannot_run(cmd[0], error)
-        print(f"cuse-scullv: {message}", file=sys.stderr)
+        say(message, logging.ERROR)
         return status

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from cuse_scullv.distribution import module_commands
 from cuse_scullv.procfs import lines_of
 
 from .errors import DeviceError
@@ -114,11 +115,13 @@ def _explain_module(code: int, root: Path) -> Availability:
             "type `modprobe cuse` as root",
             code,
         )
+    commands = module_commands(root)
     return Availability(
         Status.NO_MODULE,
         f"the kernel {release} has no CUSE, and no module cuse for it is installed",
-        "install the module (it may be in a package as linux-modules-extra), or boot a kernel"
-        " with CONFIG_CUSE",
+        f"type {' and '.join(f'`{each}`' for each in commands)} as root"
+        if commands
+        else "install the module, or boot a kernel with CONFIG_CUSE",
         code,
     )
 

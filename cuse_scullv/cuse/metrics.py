@@ -10,11 +10,14 @@ import itertools
 import logging
 import math
 import re
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .errors import DeviceError
+from .exposition import Exposition, Listening, parse_address
 from .statistics import LATENCY_S, Operation, Statistics
 
 if TYPE_CHECKING:
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
     from .device import Device
 
 logger = logging.getLogger("cuse_scullv.cuse")
-
-HOST = "127.0.0.1"
 
 Sample = tuple[str, Callable[[], Statistics], Callable[[int], str]]
 """A device's name, its statistics, and the name of the method for a command."""
@@ -116,25 +117,15 @@ def _buckets(operation: Operation) -> list[tuple[str, float]]:
     return list(zip(bounds, itertools.accumulate(operation.latency), strict=True))
 
 
-def parse_address(text: str | int) -> tuple[str, int]:
-    """Host and port of "HOST:PORT", ":PORT", "PORT" or a number; without a host, this machine
-    alone. DeviceError (EINVAL) for what is none."""
-    host, _, port = str(text).rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not port.isascii() or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise DeviceError(
-            errno.EINVAL, f"no address for metrics {text!r}: take HOST:PORT, or a port, as 9100"
-        )
-    return host or HOST, int(port)
-
-
 def check_metrics(address: str | int | None) -> None:
-    """Raises DeviceError for an address that is none, or where prometheus-client is missing."""
+    """Raises DeviceError for an address that is none, or where prometheus-client is missing. All of
+    it is imported then: a worker may not read what its keeper could."""
     if address is None:
         return
     parse_address(address)
     try:
-        import prometheus_client  # noqa: F401
+        import prometheus_client
+        import prometheus_client.core  # noqa: F401
     except ImportError:
         raise DeviceError(
             errno.ENOPKG,
@@ -142,39 +133,47 @@ def check_metrics(address: str | int | None) -> None:
         ) from None
 
 
+def exposition(
+    listening: socket.socket,
+    samples: Iterable[Sample],
+    devices: Iterable[Device],
+    *collectors: Any,
+) -> Exposition:
+    """Of `samples`, of what `devices` count themselves, and of more `collectors`."""
+    from prometheus_client import CollectorRegistry, make_wsgi_app
+
+    registry = CollectorRegistry()
+    for collector in (Collector(samples), Measures(devices), *collectors):
+        registry.register(collector)
+    return Exposition(listening, make_wsgi_app(registry))
+
+
+def channels_exposition(listening: socket.socket, channels: Iterable[Channel]) -> Exposition:
+    """Of the statistics of `channels`, and of what their devices count."""
+    channels = list(channels)
+    samples = [sample_of(channel) for channel in channels]
+    return exposition(listening, samples, [channel.device for channel in channels])
+
+
 class Metrics:
     """Context manager: from entry to exit, http://ADDRESS/metrics has what the channels' statistics
-    say when it is asked. It has a thread of its own."""
+    say when it is asked. Entering raises DeviceError, as Listening does."""
 
     def __init__(self, address: str | int, channels: Iterable[Channel]) -> None:
-        self._host, self._port = parse_address(address)
-        channels = list(channels)
-        self._samples = [
-            (channel.device.name, channel.statistics, _namer(channel)) for channel in channels
-        ]
-        self._devices = [channel.device for channel in channels]
-        self._server: Any = None
-        self._thread: Any = None
+        self._listening = Listening(address)
+        self._channels = list(channels)
+        self._stack = ExitStack()
 
     @property
     def port(self) -> int:
         """That it listens at."""
-        return int(self._server.server_port)
+        return int(self._listening.socket.getsockname()[1])
 
     def __enter__(self) -> Metrics:
-        """DeviceError: the address is taken, or is none of this machine's."""
-        from prometheus_client import CollectorRegistry, start_http_server
-
-        registry = CollectorRegistry()
-        registry.register(Collector(self._samples))
-        registry.register(Measures(self._devices))
-        try:
-            self._server, self._thread = start_http_server(self._port, self._host, registry)
-        except OSError as error:
-            raise DeviceError(
-                error.errno or errno.EADDRINUSE,
-                f"no metrics at {self._host}:{self._port}: {error.strerror or error}",
-            ) from None
+        with ExitStack() as stack:
+            listening = stack.enter_context(self._listening)
+            stack.enter_context(channels_exposition(listening.socket, self._channels))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -183,9 +182,11 @@ class Metrics:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._stack.close()
+
+
+def sample_of(channel: Channel) -> Sample:
+    return channel.device.name, channel.statistics, _namer(channel)
 
 
 def _namer(channel: Channel) -> Callable[[int], str]:

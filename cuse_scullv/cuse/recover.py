@@ -22,9 +22,10 @@ from cuse_scullv.worker import Ends
 from .channel import Channel
 from .device import Device
 from .errors import DeviceError
+from .exposition import Listening
 from .filters import Filters
 from .filterspec import FilterSpec
-from .metrics import Metrics
+from .metrics import channels_exposition
 from .nodes import Nodes
 from .workers import Workers
 
@@ -46,8 +47,8 @@ class DeviceKeeper(Keeper):
         self._devices = devices
         self._workers = workers
         self._nodes = nodes
-        self._metrics = metrics
         self._filters = filters
+        self._listening = Listening(metrics) if metrics is not None else None
 
     def __enter__(self) -> DeviceKeeper:
         try:
@@ -57,6 +58,8 @@ class DeviceKeeper(Keeper):
 
     def _hold(self, stack: ExitStack) -> None:
         stack.enter_context(self._nodes)
+        if self._listening is not None:
+            stack.enter_context(self._listening)
         self._state = State.create(0, len(self._devices))
         stack.callback(self._state.close)
         for number in range(len(self._devices)):
@@ -102,5 +105,5 @@ class DeviceKeeper(Keeper):
             channel.start()
         for channel in channels:
             channel.wait_ready()
-        if self._metrics is not None:
-            stack.enter_context(Metrics(self._metrics, channels))
+        if self._listening is not None:
+            stack.enter_context(channels_exposition(self._listening.socket, channels))

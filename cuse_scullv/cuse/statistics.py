@@ -20,8 +20,8 @@ LATENCY_S = (*(2.0 ** (10 + i) / 1e9 for i in range(lib.COUNTED_BUCKETS - 1)), f
 """The upper bounds of the buckets of `Operation.latency`, seconds: from 1.024 µs on, each twice the
 one before; what took longer than 68.7 s is in the last."""
 
-_OPERATIONS = ("open", "release", "read", "write", "ioctl", "poll", "fsync", "resize", "remove")
-# Of enum call_kind, whose first ones they are.
+OPERATIONS = ("open", "release", "read", "write", "ioctl", "poll", "fsync", "resize", "remove")
+"""Of enum call_kind, whose first ones they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,9 @@ class Statistics:
     """By command: the first 64 that came and were not ENOTTY. All are in operations["ioctl"]."""
     under_way: int = 0
     """Requests that a method is at, or that wait for a thread."""
+    placement: str = ""
+    """Where the threads of a data path in C run: "none" (anywhere), "list", or what is in force now
+    of "follow", "spin", "crew", "free", "idlers", "pairs"."""
 
     @property
     def requests(self) -> int:
@@ -70,7 +73,7 @@ def statistics_of(channel: CData) -> Statistics:
     """Of a channel that is open."""
     counted = ffi.new("struct counted *")
     operations = {}
-    for kind, name in enumerate(_OPERATIONS):
+    for kind, name in enumerate(OPERATIONS):
         lib.channel_count(channel, kind, counted)
         operations[name] = _operation(counted)
     command = ffi.new("uint32_t *")
@@ -80,7 +83,10 @@ def statistics_of(channel: CData) -> Statistics:
             ioctls[command[0]] = _operation(counted)
     asked = {name: operation for name, operation in operations.items() if operation.requests}
     return Statistics(
-        MappingProxyType(asked), MappingProxyType(ioctls), lib.channel_under_way(channel)
+        MappingProxyType(asked),
+        MappingProxyType(ioctls),
+        lib.channel_under_way(channel),
+        ffi.string(lib.channel_placement(channel)).decode(),
     )
 
 

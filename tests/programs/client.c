@@ -159,6 +159,7 @@ static void check_text(void)
 static void check_extensions(void)
 {
     struct scullv_range range = {2, 3};
+    struct scullv_statistics statistics;
     char data[16];
 
     expect_error("TRIM", ioctl(fd, SCULLV_IOC_TRIM), 0);
@@ -180,6 +181,11 @@ static void check_extensions(void)
     expect("opens", info().opens >= 1, 1);
     expect("devices", info().devices > info().number, 1);
     check_text();
+
+    expect_error("STATISTICS", ioctl(fd, SCULLV_IOC_STATISTICS, &statistics), 0);
+    expect("bytes written", statistics.count[SCULLV_COUNT_WRITE].bytes >= 10, 1);
+    expect_error("VIEW_STATISTICS", ioctl(fd, SCULLV_IOC_VIEW_STATISTICS, &statistics), 0);
+    expect("bytes of no view", statistics.count[SCULLV_COUNT_WRITE].bytes, 0);
 
     expect_error("TRIM", ioctl(fd, SCULLV_IOC_TRIM), 0);
     expect("size after TRIM", info().size, 0);
