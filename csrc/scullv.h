@@ -119,7 +119,7 @@ struct open_file {
  * memory. It belongs to the channel that it is given to. `saves`: it is of a device in Python. */
 struct ledger *ledger_new(int fd, uint32_t place, bool saves);
 void ledger_free(struct ledger *ledger); /* of one that was given to no channel */
-/* The worker before has died: what it left free may be used. channel_begin does it. */
+/* The worker before has died: what it left free may be used. channel_take_over does it. */
 void ledger_begin(struct ledger *ledger);
 /* After a death: what requests were about to move is moved. Before anything else of this process looks
  * at positions and parameters. */
@@ -298,10 +298,13 @@ bool channel_count_ioctl(struct channel *channel, uint32_t index, uint32_t *cmd,
  * "crew", "free", "idlers", "pairs" (placement.c). */
 const char *channel_placement(struct channel *channel);
 uint32_t channel_under_way(struct channel *channel); /* calls into Python that are not answered */
-/* Of a channel that was opened, once: nothing before it looks at what a worker process before may still
- * change. 0; -errno: channel_close follows. */
+/* Of a channel that was opened: what a worker process before has left is finished. Nothing before it looks
+ * at what that one may still change. 0; -errno: channel_close follows. */
+int channel_take_over(struct channel *channel);
+/* Once: it serves from now on; takes over first, unless that was done. 0; -errno: channel_close follows. */
 int channel_begin(struct channel *channel);
-/* Before the first channel_pump: runs what a worker process before has left. 0, -errno. */
+/* Of a channel that is pumped, before the first channel_pump: runs what a worker process before has left.
+ * 0, -errno. */
 int channel_resume(struct channel *channel);
 /* Of a channel that is pumped: takes one request, if there is one, and runs its call on this thread.
  * 1; 0: there was none; -ENODEV: the channel has ended. */

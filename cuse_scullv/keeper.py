@@ -161,7 +161,7 @@ class Keeper(ABC):
         worker = self._worker
         if worker is None:
             return bool(self.why)
-        is_dead = worker.reap()
+        is_dead = worker.has_died()
         for message in worker.news():
             self._heed(worker, message)
         if is_dead:
@@ -178,22 +178,22 @@ class Keeper(ABC):
             self.why = message["hung_up"]
 
     def _died(self, worker: Worker) -> None:
+        """Clients wait: another takes its place first."""
         self._worker = None
+        follows = self.recover and not (self._ending or worker.failed or self._is_too_much(worker))
+        if follows:
+            self.deaths.add()
+            self._fork()
         how = worker.last_words()
         worker.close()
         if worker.is_left:
             self._left.append(worker)
-        if self._ending:
-            return
-        if worker.failed or not self.recover:
+        if follows:
+            logger.error("the worker died, and another takes its place: %s", how)
+        elif not self._ending:
             self.why = worker.failed or f"the worker died: {how}"
-            return
-        if self._is_too_much(worker):
-            self.why = f"{self._most} workers died within {DEATHS_S:g} s, the last: {how}"
-            return
-        self.deaths.add()
-        self._fork()
-        logger.error("the worker died, and another takes its place: %s", how)
+            if self.recover and not worker.failed:
+                self.why = f"{self._most} workers died within {DEATHS_S:g} s, the last: {how}"
 
     def _is_too_much(self, worker: Worker) -> bool:
         """Counts its death; waits a while if workers die as soon as they are there."""

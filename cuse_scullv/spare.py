@@ -42,14 +42,14 @@ class Spare:
     def look(self) -> None:
         """Whether it has died: then there is to be another."""
         worker = self._worker
-        if worker is not None and worker.reap():
+        if worker is not None and worker.has_died():
             logger.warning("a spare worker died: %s", worker.last_words())
             self.make(AGAIN_S)
 
     def take(self) -> Worker | None:
         """It is the caller's. None: there is none, or it has died."""
         worker, self._worker = self._worker, None
-        if worker is None or not worker.reap():
+        if worker is None or not worker.has_died():
             return worker
         worker.close()
         return None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from cuse_scullv.cuse.proc import is_ending
 from cuse_scullv.messages import receive, send
 from cuse_scullv.supervise import WAKE
 
@@ -81,19 +82,29 @@ class Worker:
         os.close(self._words)
         os.close(self._pidfd)
 
-    def reap(self) -> bool:
-        """Whether it has ended. It may not be gone then: a thread may be left that waits for an
-        answer that only the next worker gives."""
-        while self.status is None:
+    def has_died(self) -> bool:
+        """Whether it does nothing any more. It need not be gone then: that its memory is given back
+        takes longer than all else."""
+        while not self._is_reaped():
+            if not self._is_dying():
+                return False
+            if is_ending(self.pid):
+                return True
+            self._wait_or_leave()
+        return True
+
+    def _is_reaped(self) -> bool:
+        if self.status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
-            elif not self._is_dying():
-                return False
-            elif not self._ends_now() and self._is_stuck():
-                self.status = -signal.SIGKILL
-                self.is_left = True
-        return True
+        return self.status is not None
+
+    def _wait_or_leave(self) -> None:
+        """A thread may be left that waits for an answer that only the next worker gives."""
+        if not self._ends_now() and self._is_stuck():
+            self.status = -signal.SIGKILL
+            self.is_left = True
 
     def _ends_now(self) -> bool:
         """Waits a moment for that."""
@@ -126,7 +137,7 @@ class Worker:
         with contextlib.suppress(OSError):
             for thread in Path(f"/proc/{self.pid}/task").iterdir():
                 with contextlib.suppress(OSError):
-                    yield (thread / "stat").read_text().rpartition(")")[2].split()[0]
+                    yield (thread / "stat").read_bytes().rpartition(b")")[2].split()[0].decode()
 
     def news(self) -> Iterator[dict[str, Any]]:
         """What it has said since, questions last."""
@@ -140,7 +151,9 @@ class Worker:
             send(self.orders, do=what)
 
     def last_words(self) -> str:
-        """How it died: one line, and what it said."""
+        """How it died: one line, and what it said. Once it has: waits until it is gone."""
+        while not self._is_reaped():
+            self._wait_or_leave()
         assert self.status is not None
         if self.status < 0:
             how = f"killed by {signal.Signals(-self.status).name}"

@@ -17,6 +17,7 @@ struct channel {
     struct channel_setup setup;
     struct workers workers;
     unsigned threads; /* that read */
+    bool taken_over;
     int status;    /* the queue's lock; 1: not yet, 0: ready, or -errno */
     bool greeting; /* the same; the answer to INIT will tell the status */
     bool resumed;  /* the session is told of an INIT that was answered before */
@@ -135,16 +136,19 @@ int channel_prepare(struct channel *channel, const struct channel_setup *setup)
     workers->placement = placement_new(options);
     if (!workers->placement || hold_filters(workers, setup) < 0)
         return -ENOMEM;
+    workers_prepare(workers);
     if (setup->ledger)
         ledger_warm_rooms(setup->ledger, 1 + options->threads, setup->payload_max + 4096);
     return 0;
 }
 
-int channel_begin(struct channel *channel)
+int channel_take_over(struct channel *channel)
 {
     const struct channel_setup *setup = &channel->setup;
-    int rc;
 
+    if (channel->taken_over)
+        return 0;
+    channel->taken_over = true;
     if (setup->ledger)
         ledger_begin(setup->ledger);
     for (unsigned i = 0; i < channel->workers.n_filters; i++)
@@ -153,7 +157,16 @@ int channel_begin(struct channel *channel)
     if (setup->begins)
         setup->begins(setup->arg);
     resume(channel);
-    rc = workers_start(&channel->workers, channel->threads);
+    return setup->pumped ? 0 : workers_resume(&channel->workers);
+}
+
+int channel_begin(struct channel *channel)
+{
+    const struct channel_setup *setup = &channel->setup;
+    int rc = channel_take_over(channel);
+
+    if (rc == 0)
+        rc = workers_start(&channel->workers, channel->threads);
     if (rc == 0 && setup->begun)
         setup->begun(setup->arg);
     return rc;

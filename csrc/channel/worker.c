@@ -470,18 +470,17 @@ static int start_all(struct workers *workers, unsigned threads)
     return rc;
 }
 
-int workers_start(struct workers *workers, unsigned threads)
+void workers_prepare(struct workers *workers)
 {
-    int rc;
-
     workers->tell = workers_tell;
     workers->step_aside = step_aside;
     workers->step_back = step_back;
+}
+
+int workers_start(struct workers *workers, unsigned threads)
+{
     if (workers->pumped)
         return room_init(&workers->room, workers->payload_max, workers->ledger, 0);
     wake_install();
-    rc = workers_resume(workers);
-    if (rc == 0)
-        rc = start_all(workers, is_foreign(workers) ? 2 : threads);
-    return rc;
+    return start_all(workers, is_foreign(workers) ? 2 : threads);
 }

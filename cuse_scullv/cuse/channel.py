@@ -188,7 +188,6 @@ class Channel:
             self.prepare()
         try:
             self.take_over()
-            self._hooks.begin()
             self._begin()
         except BaseException:
             self.close(0)
@@ -197,7 +196,8 @@ class Channel:
     def take_over(self) -> None:
         """After prepare(): what a worker before this process has left, which has to be dead. Once
         start() has been called there is nothing left to do."""
-        session = self._session
+        channel, session = self._channel, self._session
+        assert channel is not None
         assert session is not None
         if self._taken_over:
             return
@@ -206,6 +206,11 @@ class Channel:
             session.restore(self._ledger)
         elif self._ledger:
             session.keep(self._ledger)
+        self._hooks.begin()
+        try:
+            channel.take_over()
+        except OSError as error:
+            raise self._no_session(error) from None
 
     def _take_name(self, undo: contextlib.ExitStack) -> None:
         name = self.device.name

@@ -31,6 +31,10 @@ class NativeChannel:
         if not self.pointer:
             raise OSError(ffi.errno, os.strerror(ffi.errno))
 
+    def take_over(self) -> None:
+        """Finishes what a worker before this process has left. OSError as of begin()."""
+        check(lib.channel_take_over(self.pointer))
+
     def begin(self) -> None:
         """It serves from now on. OSError: only close() is left to do."""
         check(lib.channel_begin(self.pointer))
