@@ -19,6 +19,9 @@ from typing import Any
 from cuse_scullv import cuse
 from cuse_scullv.device import OpenFile, ScullDevice, Shared
 from cuse_scullv.ioctl import Answer, Request
+from cuse_scullv.procfs import stat_fields
+
+_TTY = 7 - 3  # tty_nr, of the fields behind the name, which are counted from 3
 
 
 class GuardedDevice(ScullDevice):
@@ -122,7 +125,7 @@ def terminal_of(pid: int) -> int:
     """The controlling terminal of a process, tty_nr of proc(5). OSError EINVAL: it has none, or
     cannot be seen."""
     try:
-        number = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[4])
+        number = int(stat_fields(Path(f"/proc/{pid}"))[_TTY])
     except OSError:
         number = 0
     if number == 0:

@@ -40,15 +40,15 @@ def available(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
 
 
 def _mem_available(meminfo: Path) -> int:
-    return _field(meminfo, "MemAvailable")
+    return field_of(meminfo, "MemAvailable")
 
 
 def _swap_free(meminfo: Path) -> int:
-    return _field(meminfo, "SwapFree")
+    return field_of(meminfo, "SwapFree")
 
 
-def _field(meminfo: Path, name: str) -> int:
-    """Bytes; 0: there is no such line."""
+def field_of(meminfo: Path, name: str) -> int:
+    """Of a /proc/meminfo, bytes: it says kB, and means KiB (proc(5)). 0: there is no such line."""
     fields = dict(line.split(":", 1) for line in lines_of(meminfo) if ":" in line)
     return int(fields.get(name, "0").split()[0]) * 1024
 

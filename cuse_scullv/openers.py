@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from cuse_scullv.procfs import shown_name
+
 
 class Opener(NamedTuple):
     """A process, and a path that it has open."""
@@ -26,7 +28,7 @@ def openers(paths: Collection[str], proc: Path = Path("/proc")) -> list[Opener]:
     for process in proc.iterdir():
         if process.name.isdecimal() and process.name != str(os.getpid()):
             with suppress(OSError):  # it has ended, or is not ours to look into
-                name = (process / "comm").read_text().rstrip("\n")
+                name = shown_name(process)
                 opened = Counter(_targets(process / "fd"))
                 found += [
                     Opener(int(process.name), name, path, opened[path])

@@ -11,3 +11,16 @@ from pathlib import Path
 def lines_of(path: Path) -> list[str]:
     """Unlike str.splitlines, which ends a line at ten other characters as well. OSError."""
     return os.fsdecode(path.read_bytes()).split("\n")[:-1]
+
+
+def stat_fields(folder: Path) -> list[bytes]:
+    """Of a process's, or a thread's, folder: what its file stat says behind the name: the state,
+    the parent, … (proc(5): fields from the third on). OSError."""
+    return (folder / "stat").read_bytes().rpartition(b")")[2].split()
+
+
+def shown_name(folder: Path) -> str:
+    """Its name, for people: what a terminal would not show, or would obey, is a question mark.
+    OSError."""
+    name = (folder / "comm").read_bytes().decode(errors="replace").removesuffix("\n")
+    return "".join(letter if letter.isprintable() else "?" for letter in name)

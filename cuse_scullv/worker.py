@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from cuse_scullv.cuse.proc import is_ending
 from cuse_scullv.messages import receive, send
+from cuse_scullv.procfs import stat_fields
 from cuse_scullv.supervise import WAKE
 
 WORDS_MAX = 1 << 14
@@ -137,7 +138,7 @@ class Worker:
         with contextlib.suppress(OSError):
             for thread in Path(f"/proc/{self.pid}/task").iterdir():
                 with contextlib.suppress(OSError):
-                    yield (thread / "stat").read_bytes().rpartition(b")")[2].split()[0].decode()
+                    yield stat_fields(thread)[0].decode()
 
     def news(self) -> Iterator[dict[str, Any]]:
         """What it has said since, questions last."""

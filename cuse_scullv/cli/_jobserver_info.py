@@ -10,6 +10,7 @@ from typing import Any
 from cuse_scullv.cli._types import columns, human_bytes
 from cuse_scullv.jobserver.control import Control
 from cuse_scullv.jobserver.gate import memory
+from cuse_scullv.procfs import shown_name
 
 
 def fields_of(jobserver: Control) -> dict[str, Any]:
@@ -58,5 +59,5 @@ def jobserver_table(fields: dict[str, Any]) -> str:
 def _name(pid: int) -> str:
     """Of the process, if it is there and can be seen."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+        return shown_name(Path(f"/proc/{pid}"))
     return ""

@@ -12,6 +12,8 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+from cuse_scullv.procfs import stat_fields
+
 PROC = Path("/proc")
 _PF_EXITING = 0x4  # include/linux/sched.h
 _FLAGS = 6  # of the fields of stat behind the name: the ninth of all
@@ -85,11 +87,10 @@ def is_ending(pid: int) -> bool:
     """Whether the process has gone, or all its threads are on their way out. They close their files
     then, before anybody hears of the end (kernel/exit.c: do_exit)."""
     try:
-        stats = [(task / "stat").read_bytes() for task in (PROC / str(pid) / "task").iterdir()]
+        stats = [stat_fields(task) for task in (PROC / str(pid) / "task").iterdir()]
     except (FileNotFoundError, ProcessLookupError):
         return not (PROC / str(pid)).exists()
-    flags = [int(stat.rpartition(b")")[2].split()[_FLAGS]) for stat in stats]
-    return all(flag & _PF_EXITING for flag in flags)
+    return all(int(stat[_FLAGS]) & _PF_EXITING for stat in stats)
 
 
 def _read(name: str) -> bytes:

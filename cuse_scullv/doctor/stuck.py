@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cuse_scullv import registry
-from cuse_scullv.procfs import lines_of
+from cuse_scullv.procfs import lines_of, stat_fields
 
 from .finding import Finding
 
@@ -111,5 +111,5 @@ def _children(pid: int, root: Path) -> list[int]:
 
 def _state(pid: int, root: Path) -> str:
     with contextlib.suppress(OSError):
-        return (root / f"proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return stat_fields(root / f"proc/{pid}")[0].decode()
     return ""

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cuse_scullv.memory import field_of
+
 MEMINFO = Path("/proc/meminfo")
 
 
@@ -27,8 +29,4 @@ class Gate:
 
 def memory(field: str) -> int:
     """A field of /proc/meminfo, in bytes (proc(5)): MemAvailable, MemTotal."""
-    for line in MEMINFO.read_bytes().splitlines():
-        name, _, value = line.partition(b":")
-        if name == field.encode():
-            return int(value.split()[0]) << 10  # it says kB, and means KiB
-    raise ValueError(f"{MEMINFO} has no {field}")
+    return field_of(MEMINFO, field)

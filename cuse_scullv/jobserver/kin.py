@@ -6,6 +6,8 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
+from cuse_scullv.procfs import stat_fields
+
 PROC = Path("/proc")
 _PPID = 4 - 3  # of the fields behind the name, which are counted from 3
 _START = 22 - 3
@@ -28,7 +30,6 @@ def ancestors_of(pid: int) -> Iterator[int]:
 
 def _field(pid: int, number: int) -> int:
     try:
-        stat = (PROC / str(pid) / "stat").read_bytes()
+        return int(stat_fields(PROC / str(pid))[number])
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessLookupError(errno.ESRCH, f"no process {pid} can be seen") from None
-    return int(stat.rpartition(b")")[2].split()[number])
