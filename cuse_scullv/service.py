@@ -20,6 +20,7 @@ from typing import Any
 from cuse_scullv import cuse, privileges
 from cuse_scullv._native import lib
 from cuse_scullv.capability import has_sys_admin
+from cuse_scullv.cuse.channel import start_all
 from cuse_scullv.cuse.exposition import Exposition
 from cuse_scullv.cuse.filters import Filters
 from cuse_scullv.cuse.metrics import Sample, exposition
@@ -122,10 +123,7 @@ class Service:
             held.devices[0].shared.recall()
             for number, scull in enumerate(held.devices):
                 lib.store_keep(scull.store.pointer, held.state.pointer, number)
-        for channel in self._channels:  # who is answered takes the CPU from the others
-            channel.take_over()
-        for channel in self._channels:
-            channel.start()
+        start_all(self._channels)
         if self._view is not None:
             self._view.start()
         for channel in self._channels:

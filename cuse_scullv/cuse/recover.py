@@ -19,7 +19,7 @@ from cuse_scullv.process import obey, tell, work
 from cuse_scullv.state import Place, State
 from cuse_scullv.worker import Ends
 
-from .channel import Channel
+from .channel import Channel, start_all
 from .device import Device
 from .errors import DeviceError
 from .exposition import Listening
@@ -99,10 +99,7 @@ class DeviceKeeper(Keeper):
 
     def _open(self, stack: ExitStack, channels: Sequence[Channel]) -> None:
         self._state.settle(len(self._devices))
-        for channel in channels:  # who is answered takes the CPU from the others
-            channel.take_over()
-        for channel in channels:
-            channel.start()
+        start_all(channels)
         for channel in channels:
             channel.wait_ready()
         if self._listening is not None:
