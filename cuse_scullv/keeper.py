@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 from cuse_scullv.background import let_go
+from cuse_scullv.priority import come_first, take_turns
 from cuse_scullv.spare import Spare
 from cuse_scullv.supervise import WAKE
 from cuse_scullv.tally import Tally
@@ -100,6 +101,8 @@ class Keeper(ABC):
 
     def __enter__(self: _Kept) -> _Kept:
         with ExitStack() as stack:
+            stack.callback(take_turns)
+            come_first()
             self._hold(stack)
             stack.callback(self._end)
             self._begin(stack)

@@ -18,6 +18,7 @@ from cuse_scullv._errors import check
 from cuse_scullv._native import lib
 from cuse_scullv.background import let_go, name_process
 from cuse_scullv.messages import receive, send
+from cuse_scullv.priority import come_first, take_turns
 from cuse_scullv.worker import Ends
 
 FAILED = 1
@@ -39,6 +40,7 @@ def work(
     status = CRASHED
     try:
         name_process("scullv-spare")
+        come_first()
         faulthandler.enable(words)
         lib.last_words(words)
         check(lib.canary_start(ends.canary))
@@ -70,6 +72,7 @@ def obey(
             hear(ends.orders)
             name_process("scullv-worker")
             start()
+            take_turns()
         except OSError as error:
             send(ends.orders, failed=str(error.strerror or error))
             stack.close()

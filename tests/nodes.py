@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -174,13 +174,13 @@ class FakeServer:
 
 
 class RealServer:
-    """A `cuse-scullv serve` of its own."""
+    """A `cuse-scullv serve` of its own, started by `under` if that says so."""
 
-    def __init__(self, *arguments: str, name: str = NAME) -> None:
+    def __init__(self, *arguments: str, name: str = NAME, under: Sequence[str] = ()) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         self.arguments = arguments
         self.name = name
-        words = [*CLI, "serve", "--name", name, *arguments]
+        words = [*under, *CLI, "serve", "--name", name, *arguments]
         self.process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.PIPE
         )

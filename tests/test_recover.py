@@ -467,8 +467,16 @@ def test_no_client_of_the_view_notices(view: Path, how: str) -> None:
 @pytest.mark.real
 @pytest.mark.smp
 @pytest.mark.usefixtures("forgiving")
-def test_no_client_of_a_node_notices() -> None:
+@pytest.mark.parametrize(
+    "load",
+    [
+        [("stream", 0)],
+        [("exchange", 0)],
+        [("stream", 0), ("stream", 1), ("trim", 2), ("exchange", 0)],  # leaves no CPU idle
+    ],
+    ids=["stream", "exchange", "all"],
+)
+def test_no_client_of_a_node_notices(load: list[tuple[str, int]]) -> None:
     server = RealServer("--recover", "--max-bytes", "256M", "--devices", "4")
     path = server.paths
-    roles = [("stream", path[0]), ("stream", path[1]), ("trim", path[2]), ("exchange", path[0])]
-    at_random(server, [*roles, ("wait", path[0])])
+    at_random(server, [*((role, path[device]) for role, device in load), ("wait", path[0])])

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,16 @@ class FilesServer(RealServer):
     """A `cuse-scullv serve --files` of its own; without nodes unless `node`."""
 
     def __init__(
-        self, directory: Path, *arguments: str, name: str = "scullv", node: bool = False
+        self,
+        directory: Path,
+        *arguments: str,
+        name: str = "scullv",
+        node: bool = False,
+        under: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         words = [] if node else ["--no-node"]
-        super().__init__(*words, "--files", str(directory), *arguments, name=name)
+        super().__init__(*words, "--files", str(directory), *arguments, name=name, under=under)
 
     @property
     def files(self) -> list[Path]:

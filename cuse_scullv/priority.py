@@ -1,0 +1,30 @@
+"""Priority: what clients wait for at a worker's death comes before all that keeps CPUs busy.
+
+Only the keeper and a worker that does not serve yet, which sleep but for then. A server that was
+given a priority of its own (nice(1), chrt(1)) keeps it, and one without CAP_SYS_NICE, or under a
+filter of system calls that lets nothing of this through, takes its turn.
+
+Facts: setpriority(2); sched(7): SCHED_RESET_ON_FORK.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+_FIRST = -20
+
+
+def come_first() -> None:
+    """This thread does; what it starts does not."""
+    if os.sched_getscheduler(0) != os.SCHED_OTHER or os.getpriority(os.PRIO_PROCESS, 0) != 0:
+        return
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, 0, _FIRST)
+
+
+def take_turns() -> None:
+    """This thread does again, if it came first."""
+    if os.getpriority(os.PRIO_PROCESS, 0) == _FIRST:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
