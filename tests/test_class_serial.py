@@ -27,6 +27,7 @@ from cuse_scullv.classes import serial, serial_info, serial_ioctls, serial_setti
 from cuse_scullv.classes.serial_modem import ICOUNTER
 from cuse_scullv.classes.serial_settings import TERMIOS, TERMIOS2, Termios
 from cuse_scullv.cuse.testing import FakeFile, FakeKernel
+from nodes import until
 from ntty import Terminal
 from programs import serial_rate
 
@@ -734,7 +735,14 @@ def test_breaks(recorder: tuple[Recorder, Client]) -> None:
     client.file.ioctl(termios.TCSBRKP, 1)
     client.file.ioctl(serial_ioctls.TIOCSBRK, 0)
     client.file.ioctl(serial_ioctls.TIOCCBRK, 0)
-    assert [settings.break_on for settings in port.told[1:]] == [True, False] * 3
+    client.file.ioctl(termios.TCSBRKP, 42949673)  # wraps to 4 ms
+    assert [settings.break_on for settings in port.told[1:]] == [True, False] * 4
+    lasting = client.kernel.start(client.file.ioctl, termios.TCSBRKP, 2**64 - 1)
+    until(lambda: port.told[-1].break_on)
+    lasting.interrupt()
+    with pytest.raises(InterruptedError):
+        lasting.result()
+    assert not port.told[-1].break_on
 
 
 def test_the_last_close_lowers_the_lines_and_drops_what_was_not_read(

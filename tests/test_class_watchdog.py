@@ -7,6 +7,7 @@ import asyncio
 import errno
 import logging
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import headers
 from cuse_scullv import cuse
 from cuse_scullv.classes import watchdog
 from cuse_scullv.classes import watchdog_uapi as uapi
+from cuse_scullv.classes.timer import Timer
 from cuse_scullv.classes.watchdog import Option
 from cuse_scullv.cuse.testing import FakeFile, FakeKernel
 from nodes import number, pointer, until
@@ -309,3 +311,16 @@ def test_wdctl_and_a_c_program(tmp_path: Path) -> None:
         assert not dog.active
         assert out(str(tmp_path / "watchdog"), node) == b"a dog 35 5 4 0 busy V\n"
         assert not dog.active
+
+
+def test_a_timer_that_is_set_after_all_time_can_be_set_again() -> None:
+    loop = asyncio.new_event_loop()
+    went_off = threading.Event()
+    timer = Timer("timer", went_off.set, "it")
+    loop.run_until_complete(timer.start())
+    timer.set(time.monotonic() + 1e30)
+    assert not went_off.wait(0.05)
+    timer.set(time.monotonic())
+    assert went_off.wait(60)
+    loop.run_until_complete(timer.stop())
+    loop.close()

@@ -33,6 +33,7 @@ def check(file: Path, text: str) -> str:
         ("config = 'other'", "no option 'config'"),
         ("devices =", "type NAME = VALUE"),
         ("\xff", "can't decode"),
+        (f"devices = {'[' * 100_000}", "it is nested too deeply: type NAME = VALUE"),
         ("devices = 2000", "2000 is not in the range"),
         ("devices = [1]", "devices: type a number or a string"),
         ("filter = [1]", "filter: type a string, or a list of them"),

@@ -256,12 +256,13 @@ def test_conditions_may_share_a_lock() -> None:
         assert not one.wait(0.01)
 
 
-def test_sleep_ends_with_the_call(cuse_device: Callable[..., FakeKernel]) -> None:
+@pytest.mark.parametrize("seconds", [LONG, 1e30])
+def test_sleep_ends_with_the_call(cuse_device: Callable[..., FakeKernel], seconds: float) -> None:
     asleep = threading.Semaphore(0)
 
     def read(file: cuse.File, size: int) -> bytes:
         asleep.release()
-        cuse.sleep(LONG)
+        cuse.sleep(seconds)
         return b""
 
     kernel = cuse_device(cuse.Device("sleeps", read=read))
@@ -269,6 +270,13 @@ def test_sleep_ends_with_the_call(cuse_device: Callable[..., FakeKernel]) -> Non
     assert asleep.acquire(timeout=60)
     call.interrupt()
     assert code_of(call) == errno.EINTR
+
+
+def test_a_deadline_after_all_time(cuse_device: Callable[..., FakeKernel]) -> None:
+    device = cuse.Device("late", timeout=1e30, read=lambda file, size: b"in time")
+    kernel = cuse_device(device)
+    assert kernel.open().read(7) == b"in time"
+    assert "cuse-deadlines" in [thread.name for thread in threading.enumerate()]
 
 
 def test_a_handler_may_look_whether_it_is_interrupted(

@@ -100,6 +100,7 @@ def test_a_log_may_be_edited(tmp_path: Path) -> None:
     ("line", "said"),
     [
         ("{", "it is not JSON: "),
+        ("[" * 100_000, "it is nested too deeply to be a line of a log"),
         ("[1]", "it is not a JSON object"),
         (READ.replace('"took": 0.1, ', ""), "it has no 'took'"),
         (READ.replace("0.5", "-1"), "'time' is -1, not seconds from 0 on"),

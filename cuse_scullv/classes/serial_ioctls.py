@@ -161,8 +161,9 @@ class Ioctls(Transfers):
 
     @cuse.ioctl(termios.TCSBRKP)
     def _tcsbrkp(self, file: cuse.File, tenths: int) -> None:
+        """tty_io.c: tty_ioctl, whose milliseconds are an unsigned int."""
         self._drain()
-        self._send_break(tenths / 10 or _BREAK_S)
+        self._send_break((tenths * 100 & 0xFFFFFFFF) / 1000 if tenths else _BREAK_S)
 
     def _send_break(self, seconds: float) -> None:
         self._set_break(True)

@@ -74,7 +74,7 @@ class Timer:
                 if left is not None and left <= 0:
                     self._when = None
                     return True
-                self._changed.wait(left)
+                self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
             return False
 
 

@@ -62,6 +62,8 @@ def read(path: Path, command: click.Command) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error.strerror}: type a file's path") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}: type NAME = VALUE") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: it is nested too deeply: type NAME = VALUE") from None
     words = {}
     for key, value in content.items():
         option = _option(path, command, key)

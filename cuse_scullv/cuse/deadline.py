@@ -32,7 +32,7 @@ class Deadlines:
 
     def _run(self) -> None:
         pause = self._timeout
-        while not self._stop.wait(pause):
+        while not self._stop.wait(min(pause, threading.TIMEOUT_MAX)):
             pause = self._look()
 
     def _look(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from threading import TIMEOUT_MAX
 
 from .current import Running, pausing
 
@@ -18,8 +19,8 @@ class Waiter:
         self._lock.acquire()
 
     def sleep(self, timeout: float | None) -> bool:
-        """False: `timeout` seconds passed."""
-        return self._lock.acquire(timeout=-1 if timeout is None else timeout)
+        """False: `timeout` seconds passed, or as many as a lock can wait, some 292 years."""
+        return self._lock.acquire(timeout=-1 if timeout is None else min(timeout, TIMEOUT_MAX))
 
     def wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # awake already

@@ -14,6 +14,8 @@ class Fields:
             found = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"it is not JSON: {error.msg} at column {error.colno}") from None
+        except RecursionError:
+            raise ValueError("it is nested too deeply to be a line of a log") from None
         if not isinstance(found, dict):
             raise ValueError("it is not a JSON object")
         self._left: dict[str, Any] = found
