@@ -28,8 +28,8 @@ from cuse_scullv.ioctl import FLAG_FILE, FLAG_MAP, FLAG_MEMFD
 from cuse_scullv.kernels import running
 from cuse_scullv.memory import cgroup_limit, default_limit
 from cuse_scullv.params import Geometry, parse_size
+from cuse_scullv.server.takeover import Taken
 from cuse_scullv.store import Budget, Store
-from cuse_scullv.takeover import Taken
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from cuse_scullv import cuse, ioctl
 from cuse_scullv.cuse.testing import FakeKernel
-from cuse_scullv.daemon import make_devices
-from cuse_scullv.fileview import FileView
+from cuse_scullv.server.daemon import make_devices
+from cuse_scullv.view.fileview import FileView
 from nodes import seek, to_settings
 
 

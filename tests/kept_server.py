@@ -21,7 +21,7 @@ from cuse_scullv.classes import hidraw, i2c, random, rtc, spi, watchdog
 from cuse_scullv.cuse.nodes import Nodes
 from cuse_scullv.cuse.recover import DeviceKeeper
 from cuse_scullv.jobserver.device import Jobserver
-from cuse_scullv.supervise import Supervisor
+from cuse_scullv.processes.supervise import Supervisor
 
 EXCHANGE = cuse.IOWR("k", 1, 8)
 HANG = cuse.IO("k", 2)

@@ -26,8 +26,8 @@ from cuse_scullv.cuse import testing
 from cuse_scullv.cuse.filters import Filters
 from cuse_scullv.cuse.filterspec import parse_filters
 from cuse_scullv.cuse.testing import Bad, FakeKernel, IoctlResult
-from cuse_scullv.daemon import Settings, make_devices
 from cuse_scullv.params import Params
+from cuse_scullv.server.daemon import Settings, make_devices
 from shell import CLI
 
 CUSE = Path("/dev/cuse")

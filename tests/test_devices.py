@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cuse_scullv.daemon import ServeError, symlink
+from cuse_scullv.server.daemon import ServeError, symlink
 from nodes import NAME, RealFile, RealServer, free_major
 from shell import refused, sh
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cuse_scullv import mount
-from cuse_scullv.mappings import is_mapped_by_somebody
+from cuse_scullv.view import mount
+from cuse_scullv.view.mappings import is_mapped_by_somebody
 from nodes import SERVER_S
 from shell import CLI, NOBODY, NOBODYS_CLI, run
 from views import FilesServer, is_root, served, unmount

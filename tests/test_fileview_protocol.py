@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from cuse_scullv import mount
 from cuse_scullv.cuse import Workers
-from cuse_scullv.daemon import make_devices
 from cuse_scullv.device import ScullDevice
-from cuse_scullv.fileview import FileView
+from cuse_scullv.server.daemon import make_devices
+from cuse_scullv.view import mount
+from cuse_scullv.view.fileview import FileView
 from nodes import NAME, to_settings
 
 pytestmark = [pytest.mark.fake, pytest.mark.usefixtures("quiet")]
@@ -231,7 +231,7 @@ def test_an_unlinked_file_is_told_to_be_empty(kernel: Kernel) -> None:
 def test_a_view_that_gets_no_init_fails_in_time(
     device: ScullDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cuse_scullv.fileview.READY_S", 0.1)
+    monkeypatch.setattr("cuse_scullv.view.fileview.READY_S", 0.1)
     silent, server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with silent, pytest.raises(mount.MountError) as error:
         FileView([device], Path("/nowhere"), fd=server.detach()).start()

@@ -13,7 +13,7 @@ import pytest
 
 from cuse_scullv import cuse
 from cuse_scullv.cuse.metrics import Collector, Measures
-from cuse_scullv.server_metrics import ServerMeasures, name_of
+from cuse_scullv.server.server_metrics import ServerMeasures, name_of
 from nodes import Serve
 
 DASHBOARD = Path(__file__).parent.parent / "packaging" / "grafana" / "cuse-scullv.json"

@@ -16,7 +16,7 @@ import pytest
 from cuse_scullv import client, cuse
 from cuse_scullv.cuse import testing
 from cuse_scullv.log_format import JsonFormatter
-from cuse_scullv.request_log import RequestLog, open_log
+from cuse_scullv.server.request_log import RequestLog, open_log
 from nodes import NAME, RealServer, until
 from shell import inside, refused
 from views import FilesServer

@@ -18,8 +18,8 @@ from cuse_scullv import client, ioctl
 from cuse_scullv.counts import BOUNDS_S, SIZE, Count, Counts
 from cuse_scullv.cuse.statistics import LATENCY_S
 from cuse_scullv.cuse.statistics import OPERATIONS as COUNTED
-from cuse_scullv.metrics_file import ask
-from cuse_scullv.metrics_server import located
+from cuse_scullv.server.metrics_file import ask
+from cuse_scullv.server.metrics_server import located
 from nodes import NAME, RealServer, Serve, until
 from shell import inside, refused
 from views import FilesServer

@@ -11,7 +11,7 @@ from shell import run
 
 LOOK = """
 import pathlib, sys
-from cuse_scullv.daemon import ServeError, check_node
+from cuse_scullv.server.daemon import ServeError, check_node
 try:
     check_node(pathlib.Path(sys.argv[1]))
 except ServeError as error:

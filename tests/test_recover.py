@@ -91,7 +91,7 @@ def test_who_has_dropped_opens_nothing_more(tmp_path: Path) -> None:
     secret.chmod(0o600)
     code = (
         "import os, sys\n"
-        "from cuse_scullv import privileges\n"
+        "from cuse_scullv.processes import privileges\n"
         "privileges.drop(privileges.user_named(None))\n"
         f"for path in ('/etc/shadow', {str(secret)!r}):\n"
         "    try:\n"

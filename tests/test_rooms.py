@@ -109,6 +109,19 @@ def test_the_table_for_contributors_lists_the_rooms() -> None:
     assert listed == there
 
 
+def test_it_lists_all_of_the_package() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\| [a-z ]+ \| ([^|]*`cuse_scullv/[^|]*) \|", text, re.MULTILINE)
+    listed = {
+        name.rstrip("/")
+        for name in re.findall(r"`(?:cuse_scullv/)?([\w/]+(?:\.pyi?)?)`", "".join(rows))
+    }
+    package = ROOT / "cuse_scullv"
+    files = {path.name for path in package.glob("*.py*") if not path.name.startswith("__")}
+    rooms = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert files | rooms | {"packaging"} == {name for name in listed if "/" not in name}
+
+
 @pytest.mark.parametrize("kept_open_by", ["channel/queue.h", "channel/queue.c"])
 def test_a_planted_circle_is_found(tmp_path: Path, kept_open_by: str) -> None:
     folder = plant(

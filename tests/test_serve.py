@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cuse_scullv.daemon import ServeError, Settings
+from cuse_scullv.server.daemon import ServeError, Settings
 from nodes import NAME, has_cuse
 from shell import CLI, NOBODYS_CLI, cli, inside, refused, run, sh, text
 

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from cuse_scullv.supervise import cannot_run
+from cuse_scullv.processes.supervise import cannot_run
 
 WAIT_S = 60.0
 
 RUN = """
 import sys
-from cuse_scullv.supervise import Supervisor
+from cuse_scullv.processes.supervise import Supervisor
 with Supervisor() as supervisor:
     sys.exit(supervisor.run(sys.argv[1:]))
 """
 WAIT = """
-from cuse_scullv.supervise import Supervisor
+from cuse_scullv.processes.supervise import Supervisor
 with Supervisor() as supervisor:
     print("ready", flush=True)
     supervisor.wait()
@@ -28,7 +28,7 @@ print("ended", flush=True)
 """
 WOKEN = """
 import os, threading
-from cuse_scullv.supervise import WAKE, Supervisor
+from cuse_scullv.processes.supervise import WAKE, Supervisor
 with Supervisor() as supervisor:
     done = []
     threading.Thread(target=lambda: (done.append(1), os.kill(os.getpid(), WAKE))).start()

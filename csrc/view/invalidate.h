@@ -16,7 +16,7 @@ struct drop {
 
 struct invalidator {
     struct fuse_session *session;
-    int looker; /* a SEQPACKET socket to whoever looks names up (fileview.py); -1: nobody */
+    int looker; /* a SEQPACKET socket to whoever looks names up (cuse_scullv/view/looker.py); -1: nobody */
     pthread_mutex_t looking;
     uint64_t looks; /* looking; of the question that was asked last */
     pthread_t thread;

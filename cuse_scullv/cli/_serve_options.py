@@ -15,8 +15,8 @@ from cuse_scullv.cli._filters import FILTER
 from cuse_scullv.cli._logging import FORMATS
 from cuse_scullv.cli._types import DeviceName, Group, Mode, Owner, Placement, Size
 from cuse_scullv.cuse.filterspec import FilterSpec
-from cuse_scullv.metrics_server import WHERE
 from cuse_scullv.params import ORDER_MAX, PRESETS, QSET_MAX, QUANTUM_MAX
+from cuse_scullv.server.metrics_server import WHERE
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MINOR_MAX = (1 << 20) - 1

@@ -15,9 +15,9 @@ import click
 from cuse_scullv.cli._device import opened
 from cuse_scullv.client import Scullv
 from cuse_scullv.counts import Count, Counts
-from cuse_scullv.fileview import TEXT_NAME
 from cuse_scullv.ioctl import Information
 from cuse_scullv.openers import Opener, openers
+from cuse_scullv.view.fileview import TEXT_NAME
 
 FILES = "files"
 """What the file view is called."""

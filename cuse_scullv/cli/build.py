@@ -11,7 +11,7 @@ from cuse_scullv.cli._device import opened_jobserver
 from cuse_scullv.cli._logging import start_logging
 from cuse_scullv.cli._types import Served
 from cuse_scullv.jobserver.fifo import OwnFifo
-from cuse_scullv.supervise import Supervisor, cannot_run
+from cuse_scullv.processes.supervise import Supervisor, cannot_run
 
 
 @click.command("build", context_settings={"allow_interspersed_args": False})

@@ -7,7 +7,7 @@ import click
 from cuse_scullv.cli import serve
 from cuse_scullv.cli._config import path_of
 from cuse_scullv.cli._serve_options import Asked
-from cuse_scullv.keeper import KeeperError
+from cuse_scullv.processes.keeper import KeeperError
 
 
 @click.command("check-config")

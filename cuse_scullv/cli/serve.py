@@ -14,22 +14,23 @@ from typing import Any
 import click
 import sdnotify
 
-from cuse_scullv import cuse, privileges
-from cuse_scullv.background import Background, detach, let_go
+from cuse_scullv import cuse
 from cuse_scullv.backing import ANON, MEMFD, Backing
 from cuse_scullv.cli._config import config_option
 from cuse_scullv.cli._logging import say, start_logging
 from cuse_scullv.cli._serve_options import OPTIONS, Asked
-from cuse_scullv.daemon import ServeError, Settings, summary
-from cuse_scullv.keeper import KeeperError
-from cuse_scullv.metrics_server import located
-from cuse_scullv.mount import LeftMountedError
 from cuse_scullv.params import Params
 from cuse_scullv.pidfile import PidFile
+from cuse_scullv.processes import privileges
+from cuse_scullv.processes.background import Background, detach, let_go
+from cuse_scullv.processes.keeper import KeeperError
+from cuse_scullv.processes.supervise import Supervisor, cannot_run
 from cuse_scullv.registry import registered
-from cuse_scullv.server import Server
-from cuse_scullv.supervise import Supervisor, cannot_run
-from cuse_scullv.takeover import Taken, TakeoverError, taken
+from cuse_scullv.server.daemon import ServeError, Settings, summary
+from cuse_scullv.server.metrics_server import located
+from cuse_scullv.server.server import Server
+from cuse_scullv.server.takeover import Taken, TakeoverError, taken
+from cuse_scullv.view.mount import LeftMountedError
 
 ENDED = 1
 
@@ -142,7 +143,8 @@ command = click.Command(
 
 def served_by(arguments: list[str]) -> str:
     """What this program would serve by these words, "serve" the first of them, as JSON; for the
-    keeper of another version (takeover.py). Ends the process, with a line, where that is nothing.
+    keeper of another version (server/takeover.py). Ends the process, with a line, where that is
+    nothing.
     """
     try:
         with command.make_context("serve", arguments[1:]) as context:

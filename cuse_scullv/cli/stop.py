@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from cuse_scullv import mount, registry
+from cuse_scullv import registry
 from cuse_scullv.cli._types import Served
+from cuse_scullv.view import mount
 
 WAIT_S = 30.0
 

@@ -1,8 +1,8 @@
 """Recovery: devices in Python that outlive the process that serves them.
 
-The keeper (keeper.py) is the process that called `serve(recover=True)`; it holds the channels.
-Each of its workers is a fork of it, with the devices as they were at the start, which restore()
-brings up to date.
+The keeper (processes/keeper.py) is the process that called `serve(recover=True)`; it holds the
+channels. Each of its workers is a fork of it, with the devices as they were at the start, which
+restore() brings up to date.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from contextlib import ExitStack
 from functools import partial
 from typing import NoReturn
 
-from cuse_scullv.keeper import READY_S, Keeper, KeeperError
-from cuse_scullv.process import obey, tell, work
+from cuse_scullv.processes.keeper import READY_S, Keeper, KeeperError
+from cuse_scullv.processes.process import obey, tell, work
+from cuse_scullv.processes.worker import Ends
 from cuse_scullv.state import Place, State
-from cuse_scullv.worker import Ends
 
 from .channel import Channel, start_all
 from .device import Device

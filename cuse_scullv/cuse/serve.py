@@ -13,9 +13,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from cuse_scullv.background import Background, detach
+from cuse_scullv.processes.background import Background, detach
+from cuse_scullv.processes.supervise import Supervisor
 from cuse_scullv.registry import registered
-from cuse_scullv.supervise import Supervisor
 
 from .channel import Channel
 from .device import Device

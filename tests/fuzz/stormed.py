@@ -19,13 +19,14 @@ import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from cuse_scullv import _native, cuse, fileview, ioctl
+from cuse_scullv import _native, cuse, ioctl
 from cuse_scullv.backing import MEMFD, Backing, Ground
 from cuse_scullv.cuse import IO, Channel, File, IoctlReply, IoctlRequest, Workers
 from cuse_scullv.device import ScullDevice, Shared
-from cuse_scullv.fileview import FileView
 from cuse_scullv.params import Params
 from cuse_scullv.state import Place, State
+from cuse_scullv.view import fileview
+from cuse_scullv.view.fileview import FileView
 
 LIMIT = 64 << 20
 BYTES_MOST = 4 << 20  # of a device in Python

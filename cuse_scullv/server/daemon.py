@@ -26,11 +26,11 @@ from cuse_scullv.backing import (
 )
 from cuse_scullv.cuse.filterspec import FILTERS_MAX, FilterSpec
 from cuse_scullv.device import ScullDevice, Shared
-from cuse_scullv.keeper import KeeperError
 from cuse_scullv.params import Params
+from cuse_scullv.processes.keeper import KeeperError
 from cuse_scullv.registry import DEV
+from cuse_scullv.server.takeover import Taken
 from cuse_scullv.state import State
-from cuse_scullv.takeover import Taken
 
 
 class ServeError(KeeperError):

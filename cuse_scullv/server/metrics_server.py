@@ -9,11 +9,11 @@ import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from cuse_scullv import metrics_file
-from cuse_scullv.background import let_go, name_process
 from cuse_scullv.cuse.errors import DeviceError
 from cuse_scullv.cuse.exposition import UNIX, Listening, parse_address
 from cuse_scullv.cuse.metrics import check_metrics
+from cuse_scullv.processes.background import let_go, name_process
+from cuse_scullv.server import metrics_file
 
 WHERE = "unix:PATH|HOST:PORT|FILE"
 

@@ -15,13 +15,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cuse_scullv import cuse, fdstore, mount, privileges
-from cuse_scullv.background import let_go, name_process
+from cuse_scullv import cuse
 from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.cuse.filters import Filters
 from cuse_scullv.cuse.node import gid_of, uid_of
 from cuse_scullv.cuse.nodes import Nodes
-from cuse_scullv.daemon import (
+from cuse_scullv.device import MemDevice, ScullDevice
+from cuse_scullv.processes import privileges
+from cuse_scullv.processes.background import let_go, name_process
+from cuse_scullv.processes.keeper import END_S, READY_S, Keeper
+from cuse_scullv.processes.messages import send
+from cuse_scullv.processes.process import work
+from cuse_scullv.processes.worker import Ends, Worker
+from cuse_scullv.registry import DEV
+from cuse_scullv.server import fdstore
+from cuse_scullv.server.daemon import (
     ServeError,
     Settings,
     check_node,
@@ -29,20 +37,15 @@ from cuse_scullv.daemon import (
     require_cuse,
     symlink,
 )
-from cuse_scullv.device import MemDevice, ScullDevice
-from cuse_scullv.fileview import hand_over
-from cuse_scullv.keeper import END_S, READY_S, Keeper
-from cuse_scullv.looker import look
-from cuse_scullv.mappings import is_mapped_by_somebody
-from cuse_scullv.messages import send
-from cuse_scullv.metrics_server import MetricsPlace
-from cuse_scullv.process import work
-from cuse_scullv.registry import DEV
-from cuse_scullv.request_log import open_log
-from cuse_scullv.service import Holdings, Service
+from cuse_scullv.server.metrics_server import MetricsPlace
+from cuse_scullv.server.request_log import open_log
+from cuse_scullv.server.service import Holdings, Service
+from cuse_scullv.server.takeover import NOTE, Taken, TakeoverError, check_program
 from cuse_scullv.state import Place, State, UnknownStateError
-from cuse_scullv.takeover import NOTE, Taken, TakeoverError, check_program
-from cuse_scullv.worker import Ends, Worker
+from cuse_scullv.view import mount
+from cuse_scullv.view.fileview import hand_over
+from cuse_scullv.view.looker import look
+from cuse_scullv.view.mappings import is_mapped_by_somebody
 
 logger = logging.getLogger(__name__)
 

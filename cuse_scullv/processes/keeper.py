@@ -6,8 +6,8 @@ nothing that a worker does ends the devices. With `recover` a worker that dies i
 another, which finds in the state (state.py) what the one before had come to; without, its end is
 the end of all.
 
-What it holds is said in its subclasses: server.py, of `cuse-scullv serve`, and cuse/recover.py, of
-devices in Python.
+What it holds is said in its subclasses: server/server.py, of `cuse-scullv serve`, and
+cuse/recover.py, of devices in Python.
 
 What may take long, or may need an answer of the worker's, is done aside, in a process of its own:
 so the keeper always notices that a worker has died.
@@ -26,12 +26,12 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
-from cuse_scullv.background import let_go
-from cuse_scullv.priority import come_first, take_turns
-from cuse_scullv.spare import Spare
-from cuse_scullv.supervise import WAKE
-from cuse_scullv.tally import Tally
-from cuse_scullv.worker import WORDS_MAX, Ends, Worker
+from cuse_scullv.processes.background import let_go
+from cuse_scullv.processes.priority import come_first, take_turns
+from cuse_scullv.processes.spare import Spare
+from cuse_scullv.processes.supervise import WAKE
+from cuse_scullv.processes.tally import Tally
+from cuse_scullv.processes.worker import WORDS_MAX, Ends, Worker
 
 READY_S = 30.0
 """How long a worker may take to begin, seconds; it needs milliseconds."""

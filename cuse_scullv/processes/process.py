@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
-from cuse_scullv import privileges
 from cuse_scullv._errors import check
 from cuse_scullv._native import lib
-from cuse_scullv.background import let_go, name_process
-from cuse_scullv.messages import receive, send
-from cuse_scullv.priority import come_first, take_turns
-from cuse_scullv.worker import Ends
+from cuse_scullv.processes import privileges
+from cuse_scullv.processes.background import let_go, name_process
+from cuse_scullv.processes.messages import receive, send
+from cuse_scullv.processes.priority import come_first, take_turns
+from cuse_scullv.processes.worker import Ends
 
 FAILED = 1
 """Exit status: it could not begin, and said why."""

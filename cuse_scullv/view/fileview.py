@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from cuse_scullv import cuse, ioctl, mount
+from cuse_scullv import cuse, ioctl
 from cuse_scullv._native import ffi, lib
 from cuse_scullv.backing import AUTO, DIRECT, FILE, MEMFD, PASSTHROUGH
 from cuse_scullv.capability import has_sys_admin, no_passthrough
@@ -28,10 +28,11 @@ from cuse_scullv.cuse.native import NativeChannel, warn_refused
 from cuse_scullv.cuse.node import gid_of, uid_of
 from cuse_scullv.cuse.session import Session
 from cuse_scullv.device import MemDevice, OpenFile, ScullDevice
-from cuse_scullv.looker import look
-from cuse_scullv.mappings import is_mapped_by_somebody
-from cuse_scullv.mount import MountError
 from cuse_scullv.state import Place, new_ledger
+from cuse_scullv.view import mount
+from cuse_scullv.view.looker import look
+from cuse_scullv.view.mappings import is_mapped_by_somebody
+from cuse_scullv.view.mount import MountError
 
 if TYPE_CHECKING:
     from cuse_scullv._native import Call, CData

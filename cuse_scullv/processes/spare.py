@@ -11,7 +11,7 @@ import select
 from collections.abc import Callable
 from typing import NoReturn
 
-from cuse_scullv.worker import Ends, Worker
+from cuse_scullv.processes.worker import Ends, Worker
 
 CALM_S = 0.02
 """How long after its fork it prepares, seconds: just after a death clients need the CPUs."""

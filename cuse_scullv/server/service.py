@@ -1,9 +1,9 @@
 """What the worker of a server does: it serves. All that it needs is open already, and it may open
 no more.
 
-Its process is of process.py. It does what the keeper (server.py) says until it says "quit". Two
-sockets lead there: orders, which come from the keeper and are answered in turn, with news of ours
-in between; and questions of ours, for what needs privilege.
+Its process is of processes/process.py. It does what the keeper (server.py) says until it says
+"quit". Two sockets lead there: orders, which come from the keeper and are answered in turn, with
+news of ours in between; and questions of ours, for what needs privilege.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from cuse_scullv import cuse, privileges
+from cuse_scullv import cuse
 from cuse_scullv._native import lib
 from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.cuse.channel import start_all
@@ -25,14 +25,15 @@ from cuse_scullv.cuse.exposition import Exposition
 from cuse_scullv.cuse.filters import Filters
 from cuse_scullv.cuse.metrics import Sample, exposition
 from cuse_scullv.device import ScullDevice
-from cuse_scullv.fileview import FileView, Held, is_passed
-from cuse_scullv.messages import send
-from cuse_scullv.mount import Mount
-from cuse_scullv.process import hear, obey, tell
-from cuse_scullv.request_log import RequestLog
-from cuse_scullv.server_metrics import ServerMeasures, name_of
+from cuse_scullv.processes import privileges
+from cuse_scullv.processes.messages import send
+from cuse_scullv.processes.process import hear, obey, tell
+from cuse_scullv.processes.worker import Ends
+from cuse_scullv.server.request_log import RequestLog
+from cuse_scullv.server.server_metrics import ServerMeasures, name_of
 from cuse_scullv.state import NOWHERE, Place, State
-from cuse_scullv.worker import Ends
+from cuse_scullv.view.fileview import FileView, Held, is_passed
+from cuse_scullv.view.mount import Mount
 
 
 @dataclass

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cuse_scullv import cuse, ioctl
-from cuse_scullv.server_metrics import name_of
+from cuse_scullv.server.server_metrics import name_of
 
 OPERATIONS = ("open", "release", "ioctl")
 _ACCESS = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "rw"}

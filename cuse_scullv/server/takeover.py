@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from cuse_scullv import fdstore
 from cuse_scullv._native import lib
-from cuse_scullv.mount import Mount
+from cuse_scullv.server import fdstore
+from cuse_scullv.view.mount import Mount
 
 VARIABLE = "CUSE_SCULLV_TAKEN"
 ASK_S = 60.0

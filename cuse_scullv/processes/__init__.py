@@ -1,0 +1,1 @@
+"""What any server is made of: a keeper, which holds and waits; a worker, which serves."""

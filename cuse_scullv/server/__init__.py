@@ -1,0 +1,1 @@
+"""`cuse-scullv serve`: what is asked for, made, kept, and served."""

@@ -1,0 +1,1 @@
+"""The file view: devices as files of a mounted directory."""
