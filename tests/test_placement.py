@@ -30,7 +30,12 @@ Post = tuple[int, frozenset[int]]
 
 def posts(server: FilesServer) -> list[Post]:
     threads = [int(each.name) for each in Path(f"/proc/{server.worker}/task").iterdir()]
-    return [(os.sched_getscheduler(t), frozenset(os.sched_getaffinity(t))) for t in threads]
+    return [(policy_of(t), frozenset(os.sched_getaffinity(t))) for t in threads]
+
+
+def policy_of(thread: int) -> int:
+    # The first thread came before others until it served (priority.py).
+    return os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK
 
 
 def read_on(path: Path, until: Callable[[], bool], cpus: frozenset[int] = CPUS) -> None:

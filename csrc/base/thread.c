@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,23 +99,57 @@ int thread_move(int tid, int policy, const cpu_set_t *cpus)
     return 0;
 }
 
-/* A thread that ends with the question: may SCHED_IDLE be left again? (sched(7), RLIMIT_NICE) */
-static void *try_leaving(void *answer)
-{
-    struct sched_param none = {0};
+struct asleep {
+    sem_t ready, end;
+    int tid;
+};
 
-    *(bool *)answer = sched_setscheduler(0, SCHED_IDLE, &none) == 0 &&
-                      sched_setscheduler(0, SCHED_OTHER, &none) == 0;
+static void *sleep_until_told(void *arg)
+{
+    struct asleep *asleep = arg;
+
+    asleep->tid = gettid();
+    sem_post(&asleep->ready);
+    while (sem_wait(&asleep->end) < 0)
+        ;
+    free(asleep);
     return NULL;
 }
 
+static struct asleep *start_asleep(pthread_t *thread)
+{
+    struct asleep *asleep = calloc(1, sizeof(*asleep));
+
+    if (!asleep)
+        return NULL;
+    sem_init(&asleep->ready, 0, 0);
+    sem_init(&asleep->end, 0, 0);
+    if (thread_start(thread, sleep_until_told, asleep) < 0) {
+        free(asleep);
+        return NULL;
+    }
+    while (sem_wait(&asleep->ready) < 0)
+        ;
+    return asleep;
+}
+
+/* Asked of a thread that sleeps, and is left alone where it may not: one that runs in SCHED_IDLE has to
+ * wait for a CPU that nobody else wants (sched(7), RLIMIT_NICE). */
 bool thread_may_leave_idle(void)
 {
-    bool may = false;
+    struct sched_param none = {0};
     pthread_t thread;
+    struct asleep *asleep = start_asleep(&thread);
+    bool may;
 
-    if (thread_start(&thread, try_leaving, &may) < 0)
+    if (!asleep)
         return false;
-    pthread_join(thread, NULL);
+    may = sched_setscheduler(asleep->tid, SCHED_IDLE, &none) == 0 &&
+          sched_setscheduler(asleep->tid, SCHED_OTHER, &none) == 0;
+    sem_post(&asleep->end);
+    if (may)
+        pthread_join(thread, NULL);
+    else
+        pthread_detach(thread);
     return may;
 }

@@ -1,6 +1,7 @@
 """Priority: what clients wait for at a worker's death comes before all that keeps CPUs busy.
 
-Only the keeper and a worker that does not serve yet, which sleep but for then. A server that was
+That is the keeper and a worker that does not serve yet, which sleep but for then, and one that
+ends. A server that was
 given a priority of its own (nice(1), chrt(1)) keeps it, and one without CAP_SYS_NICE, or under a
 filter of system calls that lets nothing of this through, takes its turn.
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 
 _FIRST = -20
 
@@ -28,3 +30,17 @@ def take_turns() -> None:
     """This thread does again, if it came first."""
     if os.getpriority(os.PRIO_PROCESS, 0) == _FIRST:
         os.setpriority(os.PRIO_PROCESS, 0, 0)
+
+
+def hasten(pid: int) -> None:
+    """All threads of a process that ends come first. Those that placement has put into SCHED_IDLE
+    would end when nobody else wants a CPU."""
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            _hasten(int(thread.name))
+
+
+def _hasten(tid: int) -> None:
+    with suppress(OSError):  # it has ended, or we may not
+        os.sched_setscheduler(tid, os.SCHED_OTHER, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, tid, _FIRST)

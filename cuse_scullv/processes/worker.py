@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from cuse_scullv.cuse.proc import is_ending
 from cuse_scullv.processes.messages import receive, send
+from cuse_scullv.processes.priority import hasten
 from cuse_scullv.processes.supervise import WAKE
 from cuse_scullv.procfs import stat_fields
 
@@ -86,9 +87,13 @@ class Worker:
     def has_died(self) -> bool:
         """Whether it does nothing any more. It need not be gone then: that its memory is given back
         takes longer than all else."""
+        is_hastened = False
         while not self._is_reaped():
             if not self._is_dying():
                 return False
+            if not is_hastened:
+                hasten(self.pid)
+                is_hastened = True
             if is_ending(self.pid):
                 return True
             self._wait_or_leave()
