@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cuse_scullv.cuse.workers import threads_for_cpus
+from nodes import until
 from views import FilesServer, served
 
 pytestmark = [
@@ -30,12 +31,19 @@ Post = tuple[int, frozenset[int]]
 
 def posts(server: FilesServer) -> list[Post]:
     threads = [int(each.name) for each in Path(f"/proc/{server.worker}/task").iterdir()]
-    return [(policy_of(t), frozenset(os.sched_getaffinity(t))) for t in threads]
+    return [post_of(thread) for thread in threads]
 
 
-def policy_of(thread: int) -> int:
-    # The first thread came before others until it served (priority.py).
-    return os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK
+def post_of(thread: int) -> Post:
+    def look() -> Post:
+        # The first thread came before others until it served (priority.py).
+        policy = os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK
+        return policy, frozenset(os.sched_getaffinity(thread))
+
+    post = look()
+    while (again := look()) != post:  # it was being moved
+        post = again
+    return post
 
 
 def read_on(path: Path, until: Callable[[], bool], cpus: frozenset[int] = CPUS) -> None:
@@ -94,8 +102,8 @@ def test_with_none_nobody_is_moved(tmp_path: Path) -> None:
 def test_with_a_list_workers_stay_on_it(tmp_path: Path) -> None:
     cpu = max(CPUS)
     with served(tmp_path / "files", *KEPT, "--placement", str(cpu), "--threads", "3") as server:
+        until(lambda: posts(server).count((os.SCHED_OTHER, frozenset([cpu]))) == 3)
         now = posts(server)
-        assert now.count((os.SCHED_OTHER, frozenset([cpu]))) == 3
         assert seen_while_reading(server, 0.3) == set(now)
 
 
