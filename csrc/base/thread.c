@@ -101,6 +101,7 @@ int thread_move(int tid, int policy, const cpu_set_t *cpus)
 
 struct asleep {
     sem_t ready, end;
+    pthread_t thread;
     int tid;
 };
 
@@ -116,7 +117,7 @@ static void *sleep_until_told(void *arg)
     return NULL;
 }
 
-static struct asleep *start_asleep(pthread_t *thread)
+static struct asleep *start_asleep(void)
 {
     struct asleep *asleep = calloc(1, sizeof(*asleep));
 
@@ -124,7 +125,7 @@ static struct asleep *start_asleep(pthread_t *thread)
         return NULL;
     sem_init(&asleep->ready, 0, 0);
     sem_init(&asleep->end, 0, 0);
-    if (thread_start(thread, sleep_until_told, asleep) < 0) {
+    if (thread_start(&asleep->thread, sleep_until_told, asleep) < 0) {
         free(asleep);
         return NULL;
     }
@@ -138,12 +139,13 @@ static struct asleep *start_asleep(pthread_t *thread)
 bool thread_may_leave_idle(void)
 {
     struct sched_param none = {0};
+    struct asleep *asleep = start_asleep();
     pthread_t thread;
-    struct asleep *asleep = start_asleep(&thread);
     bool may;
 
     if (!asleep)
         return false;
+    thread = asleep->thread;
     may = sched_setscheduler(asleep->tid, SCHED_IDLE, &none) == 0 &&
           sched_setscheduler(asleep->tid, SCHED_OTHER, &none) == 0;
     sem_post(&asleep->end);

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/probe.h"
+
 
 #define KINDS (CALL_REMOVE + 1u) /* those that are answered come first */
 #define STRIPES 16u
@@ -123,6 +125,7 @@ void counters_note(struct counters *counters, enum call_kind kind, uint32_t cmd,
 {
     struct count *ioctl;
 
+    PROBE5(answer, kind, cmd, bytes, error, ns);
     if (!counters || (unsigned)kind >= KINDS)
         return;
     note(&counters->stripe[my_stripe()].kind[kind], bytes, error, ns);

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <time.h>
 
+#include "base/probe.h"
 #include "channel/door.h"
 #include "channel/request.h"
 #include "channel/sieve.h"
@@ -127,6 +128,7 @@ void reader_process(struct workers *workers, struct room *room, size_t length,
 
     if (!admit(workers, room, length))
         return;
+    PROBE2(request, room_opcode(room), length);
     sieved = sieve_is_for(workers, room);
     if (sieved && !sieve(workers, room, &length))
         return;
