@@ -122,6 +122,16 @@ def test_it_lists_all_of_the_package() -> None:
     assert files | rooms | {"packaging"} == {name for name in listed if "/" not in name}
 
 
+def test_the_picture_has_all_rooms_from_the_top() -> None:
+    picture = (ROOT / "docs/architecture.md").read_text().split("```")[1]
+    seen = re.findall(r"csrc/(\w+)/", picture)
+    assert sorted(seen) == sorted(room for floor in FLOORS for room in floor)
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    assert [floor[room] for room in seen] == sorted(floor.values())
+    packages = {path.parent.name for path in (ROOT / "cuse_scullv").glob("*/__init__.py")}
+    assert set(re.findall(r"cuse_scullv/(\w+)/", picture)) == packages | {"packaging"}
+
+
 @pytest.mark.parametrize("kept_open_by", ["channel/queue.h", "channel/queue.c"])
 def test_a_planted_circle_is_found(tmp_path: Path, kept_open_by: str) -> None:
     folder = plant(
