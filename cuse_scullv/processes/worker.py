@@ -176,6 +176,7 @@ class Worker:
         """Ends it, if it has not ended."""
         if self.status is None:
             os.kill(self.pid, signal.SIGKILL)
+            hasten(self.pid)
             _, status = os.waitpid(self.pid, 0)
             self.status = os.waitstatus_to_exitcode(status)
         self.leave()
