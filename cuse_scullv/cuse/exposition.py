@@ -60,8 +60,8 @@ class Listening:
         """`mode`, `uid`, `gid`: of a path; -1 leaves what it is made with."""
         self._address = parse_address(address)
         self._rights = (mode, uid, gid)
-        self.socket = socket.socket()  # another one from entry on
-        self.socket.close()
+        self.socket: socket.socket
+        """From entry on."""
 
     def __enter__(self) -> Listening:
         where = self._address
@@ -161,6 +161,7 @@ class _Handler(WSGIRequestHandler):
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     timeout = 0  # of handle_request: it is called when there is one
+    address_family = socket.AF_UNIX  # of one that is closed at once: a unit may allow no other
 
     def __init__(self, listening: socket.socket, application: Any) -> None:
         super().__init__(("", 0), _Handler, bind_and_activate=False)
