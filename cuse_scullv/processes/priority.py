@@ -1,9 +1,8 @@
 """Priority: what clients wait for at a worker's death comes before all that keeps CPUs busy.
 
-That is the keeper and a worker that does not serve yet, which sleep but for then, and one that
-ends. A server that was
-given a priority of its own (nice(1), chrt(1)) keeps it, and one without CAP_SYS_NICE, or under a
-filter of system calls that lets nothing of this through, takes its turn.
+That is the keeper and a worker that does not serve yet, which sleep but for then, and a worker that
+ends. A server that was given a priority of its own (nice(1), chrt(1)) keeps it, and one without
+CAP_SYS_NICE, or under a filter of system calls that lets nothing of this through, takes its turn.
 
 Facts: setpriority(2); sched(7): SCHED_RESET_ON_FORK.
 """
