@@ -9,8 +9,8 @@ atheris.
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
-import tempfile
 from pathlib import Path
 
 import atheris
@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["cuse_scullv.recording"]):
     from cuse_scullv.recording.requests import Exchange
 
 HEADER = log.header("/dev/scullv", "2026-01-01T00:00:00")
-FILE = Path(tempfile.mkdtemp(dir="/dev/shm")) / "log"
+FILE = Path(f"/proc/self/fd/{os.memfd_create('log')}")
 
 
 def load(text: bytes) -> log.Log | None:
@@ -53,8 +53,4 @@ def one_input(given: bytes) -> None:
 
 if __name__ == "__main__":
     atheris.Setup(sys.argv, one_input)
-    try:
-        atheris.Fuzz()
-    finally:
-        FILE.unlink(missing_ok=True)
-        FILE.parent.rmdir()
+    atheris.Fuzz()
