@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -235,6 +236,12 @@ class RealServer:
     def spare(self) -> int:
         """The process that follows it. 0: there is none."""
         return child_named(self.process.pid, "scullv-spare")
+
+    def kill_worker(self) -> None:
+        """Returns when there is another."""
+        worker = self.worker
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: self.worker not in (0, worker))
 
     def stop(self) -> int:
         """Ends it as a service manager would; its exit status."""

@@ -602,9 +602,7 @@ def test_filters_of_files_outlive_their_worker(tmp_path: Path) -> None:
             "1  error:op=read,after=8K,count=2  acted on 1 of 3 requests",
             "2  readonly  acted on 0 of 0 requests",
         ]
-        worker = server.worker
-        os.kill(worker, 9)
-        until(lambda: server.worker not in (0, worker))
+        server.kill_worker()
         assert shown(path) == before
         assert errors(lambda: os.pread(fd, 4096, 0), 5) == 1
         for call in (lambda: os.pwrite(fd, b"x", 0), lambda: os.ftruncate(fd, 0)):
@@ -643,9 +641,7 @@ def test_a_node_while_clients_use_it() -> None:
         out(*write)
         assert shown(path) == ["1  error:op=write,count=1  acted on 1 of 17 requests"]
 
-        worker = server.worker
-        os.kill(worker, 9)
-        until(lambda: server.worker not in (0, worker))
+        server.kill_worker()
         told(path, "remove", 1)
         told(path, "add", "readonly")
         done = subprocess.run(write, capture_output=True, check=False, timeout=60)

@@ -7,7 +7,6 @@ import fcntl
 import json
 import logging
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +76,8 @@ def test_requests_of_nodes_are_logged_by_worker_after_worker(tmp_path: Path) -> 
     try:
         with client.open(server.paths[0]) as device:
             device.info()
-            before = server.worker
-            os.kill(before, signal.SIGKILL)
-            # User-mode-linux cannot copy a request for a process that is being killed.
-            until(lambda: server.worker not in (0, before))
+            # User-mode-linux cannot copy a request for a process that is being killed: so it waits.
+            server.kill_worker()
             device.info()
         mine = [line for line in lines_of(log) if line["pid"] == os.getpid()]
         # Of the first ioctl the worker that was killed may not have noted that it is answered.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,13 +35,6 @@ def nice_of(pid: int) -> set[int]:
     return {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
 
 
-def kill(server: FilesServer) -> None:
-    worker = server.worker
-    os.kill(worker, signal.SIGKILL)
-    until(lambda: server.worker not in (0, worker))
-    assert server.files[0].read_bytes() == b""
-
-
 def test_who_follows_comes_first_until_it_serves(view: Path) -> None:
     with serving(view) as server:
         for _ in range(2):
@@ -50,7 +42,8 @@ def test_who_follows_comes_first_until_it_serves(view: Path) -> None:
             assert os.getpriority(os.PRIO_PROCESS, server.process.pid) == -20
             assert os.getpriority(os.PRIO_PROCESS, server.spare) == -20
             assert nice_of(server.worker) == {0}
-            kill(server)
+            server.kill_worker()
+            assert server.files[0].read_bytes() == b""
 
 
 @pytest.mark.parametrize(
@@ -67,4 +60,5 @@ def test_otherwise_it_takes_turns(view: Path, under: tuple[str, ...], nice: int)
     with serving(view, *under) as server:
         for pid in (server.process.pid, server.spare, server.worker):
             assert nice_of(pid) == {nice}
-        kill(server)
+        server.kill_worker()
+        assert server.files[0].read_bytes() == b""

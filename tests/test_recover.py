@@ -195,7 +195,7 @@ def test_without_its_keeper_a_worker_ends(view: Path) -> None:
 def test_a_spare_worker_follows(files: FilesServer) -> None:
     until(lambda: files.spare)
     spare = files.spare
-    kill(files)
+    files.kill_worker()
     assert files.worker == spare
     until(lambda: files.spare)
 
@@ -207,7 +207,7 @@ def test_a_spare_worker_that_dies_is_replaced(files: FilesServer) -> None:
     os.kill(spare, signal.SIGKILL)
     until(lambda: "a spare worker died: killed by SIGKILL" in files.errors.decode())
     until(lambda: files.spare not in (0, spare))
-    kill(files)  # the new one has not prepared anything yet
+    files.kill_worker()  # the new one has not prepared anything yet
     files.files[0].write_bytes(b"still here")
     assert files.files[0].read_bytes() == b"still here"
 
@@ -233,17 +233,10 @@ def test_parameters_and_geometry_outlive_a_worker(files: FilesServer) -> None:
         device.set("order", 2)
         device.write(b"x" * 10)
         before = device.info()
-        kill(files)
+        files.kill_worker()
         after = device.info()
     assert (after.quantum, after.pending_quantum, after.size) == (8192, 16384, 10)
     assert before == after
-
-
-def kill(server: RealServer) -> None:
-    """Kills the worker; returns when there is another."""
-    worker = server.worker
-    os.kill(worker, signal.SIGKILL)
-    until(lambda: server.worker not in (0, worker))
 
 
 @pytest.mark.real
@@ -254,12 +247,12 @@ def test_an_open_node_stays_open() -> None:
             text = os.open(f"/dev/{server.name}mem", os.O_RDONLY)
             device.write(b"first")
             assert other.read(2) == b"fi"
-            kill(server)
+            server.kill_worker()
             device.write(b"second")
             assert device.tell() == 11
             assert device.info().opens == 2
             assert other.read(99) == b"rstsecond"
-            kill(server)
+            server.kill_worker()
             assert os.read(text, 99)
             os.close(text)
         with client.open(server.path) as device:
@@ -281,7 +274,7 @@ def test_another_program_takes_over(files: FilesServer) -> None:
         assert device.get("order") == 1
         assert device.info().opens == 1
     assert files.files[0].read_bytes() == b"before after"
-    kill(files)
+    files.kill_worker()
     reload(files)
     assert files.files[0].read_bytes() == b"before after"
 

@@ -87,15 +87,9 @@ class Worker:
     def has_died(self) -> bool:
         """Whether it does nothing any more. It need not be gone then: that its memory is given back
         takes longer than all else."""
-        is_hastened = False
-        while not self._is_reaped():
-            if not self._is_dying():
-                return False
-            if not is_hastened:
-                hasten(self.pid)
-                is_hastened = True
-            if is_ending(self.pid):
-                return True
+        if not (self._is_reaped() or self._is_dying()):
+            return False
+        while not (self._is_reaped() or is_ending(self.pid)):
             self._wait_or_leave()
         return True
 
@@ -125,8 +119,12 @@ class Worker:
             return False
         except ConnectionError:
             pass
-        os.kill(self.pid, signal.SIGKILL)  # or it has become another program
+        self._kill()  # or it has become another program
         return True
+
+    def _kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        hasten(self.pid)
 
     def _is_stuck(self) -> bool:
         """Whether all threads that are left wait in the kernel, uninterruptibly, and have done so
@@ -175,8 +173,7 @@ class Worker:
     def close(self) -> None:
         """Ends it, if it has not ended."""
         if self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
-            hasten(self.pid)
+            self._kill()
             _, status = os.waitpid(self.pid, 0)
             self.status = os.waitstatus_to_exitcode(status)
         self.leave()
