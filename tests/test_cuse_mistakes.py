@@ -43,6 +43,7 @@ def test_a_misspelt_coroutine_is_said_too() -> None:
     "body",
     [
         {"_raed": with_file()},
+        {"_read": with_file()},
         {"rear": lambda self: None},  # not called as read is
         {"readers": with_file()},
         {"reopen": lambda self, file: None},

@@ -61,6 +61,8 @@ def _misspelt(key: str, value: object, methods: Collection[str], of: type) -> st
 
 def _is_slip(word: str, meant: str) -> bool:
     """Whether one letter is missing, too many or another, or two have changed places."""
+    if word.startswith("_"):
+        return False  # a name of the class's own
     if word == meant:
         return True
     start = next((i for i, (a, b) in enumerate(zip(word, meant, strict=False)) if a != b), None)
