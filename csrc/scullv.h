@@ -316,6 +316,7 @@ struct cuse_setup {
     uint32_t major, minor; /* 0: the kernel's choice */
     bool unrestricted;     /* ioctls may name any memory of the client */
     bool data_path;        /* open files have handles: READ and WRITE are answered in C */
+    bool interruptible;    /* with `data_path`: calls may last, so that their clients' signals matter */
     bool pumped;           /* no threads: whoever sees `fd` readable calls channel_pump */
     struct ledger *ledger; /* NULL: Python numbers open files; the channel's, on failure too */
     struct filters *filters; /* held by the channel; NULL: there will be none */

@@ -1,22 +1,21 @@
 """Who may open a device: policies of the book's chapter 6, each on a memory as scull's.
 
-The fourth, scullwuid, waits in open(), which a signal has to end. Nothing waits on a data path in
-C, so that interrupts are not looked at there. examples/access.py has it.
-
 Source: "Access Control on a Device File" of the book, and its scull/access.c. A user is known by
 the uid that the kernel puts into a request, the client's file system uid (credentials(7)).
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cuse_scullv import cuse
+from cuse_scullv.cuse.loop import handler_loop
 from cuse_scullv.device import OpenFile, ScullDevice, Shared
 from cuse_scullv.ioctl import Answer, Request
 from cuse_scullv.procfs import stat_fields
@@ -37,26 +36,32 @@ class GuardedDevice(ScullDevice):
         """Whether the caller may open it while others have it open."""
         raise NotImplementedError
 
-    def open(self, file: cuse.File) -> OpenFile:
-        self._enter(file.caller)
-        try:
-            return super().open(file)
-        except BaseException:
-            self._leave()
-            raise
+    def open(self, file: cuse.File) -> Any:
+        if not self._enter(file.caller):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        return self._open(file)
 
     def release(self, file: cuse.File) -> None:
         super().release(file)
         self._leave()
 
-    def _enter(self, caller: cuse.Caller) -> None:
-        """Counts one more holder. OSError EBUSY: he may not be."""
+    def _enter(self, caller: cuse.Caller) -> bool:
+        """Counts one more holder, unless he may not be."""
         with self._lock:
             if self._holders and not self.may_join(caller):
-                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+                return False
             if not self._holders:
                 self._user = caller.uid
             self._holders += 1
+        return True
+
+    def _open(self, file: cuse.File) -> OpenFile:
+        """For one who was counted."""
+        try:
+            return cast("OpenFile", super().open(file))
+        except BaseException:
+            self._leave()
+            raise
 
     def _leave(self) -> None:
         with self._lock:
@@ -78,6 +83,28 @@ class UserDevice(GuardedDevice):
 
     def may_join(self, caller: cuse.Caller) -> bool:
         return caller.uid == self._user or self.shared.is_admin(caller.pid)
+
+
+class WaitingDevice(UserDevice):
+    """scullwuid: as sculluid, but others wait in open(), until that user has closed all, or a
+    signal comes. EAGAIN with O_NONBLOCK."""
+
+    def __init__(self, name: str, shared: Shared, number: int = 0, **node: Any) -> None:
+        super().__init__(name, shared, number, **node)
+        self._left = asyncio.Event()  # of the loop
+
+    async def open(self, file: cuse.File) -> OpenFile:
+        while True:
+            self._left.clear()  # before the look: who leaves after it sets it
+            if self._enter(file.caller):
+                return self._open(file)
+            if file.nonblocking:
+                raise BlockingIOError
+            await self._left.wait()
+
+    def _leave(self) -> None:
+        super()._leave()
+        handler_loop().call_soon_threadsafe(self._left.set)
 
 
 @dataclass
@@ -136,6 +163,7 @@ def terminal_of(pid: int) -> int:
 DEVICES: dict[str, type[ScullDevice]] = {
     "scullsingle": SingleDevice,
     "sculluid": UserDevice,
+    "scullwuid": WaitingDevice,
     "scullpriv": PrivateDevice,
 }
 """By the preset."""

@@ -270,7 +270,7 @@ class ScullDevice(cuse.DataPathDevice):
 
     # --- the node
 
-    def open(self, file: cuse.File) -> OpenFile:
+    def open(self, file: cuse.File) -> Any:
         return self.opened(file.flags)
 
     def reopen(self, file: cuse.File) -> OpenFile:

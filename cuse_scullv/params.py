@@ -143,7 +143,7 @@ PRESETS = {
         Preset("scull", Geometry(4000, 1000), "k"),
         *(
             Preset(name, Geometry(4000, 1000), "k", guarded=True)
-            for name in ("scullsingle", "sculluid", "scullpriv")
+            for name in ("scullsingle", "sculluid", "scullwuid", "scullpriv")
         ),
     )
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cuse_scullv.ioctl import NUMBERS
-from nodes import RealPool, RealServer, Serve, fails
+from nodes import RealPool, RealServer, Serve, fails, until
 from shell import inside, refused, sh
 
 OTHER, THIRD = 65534, 65533
@@ -42,6 +42,37 @@ def test_uid_has_files_of_one_user(serve_fake: Serve) -> None:
         served.open().close()
         mine.write(b"kept")
     assert served.open().read(9) == b"kept"
+
+
+def test_wuid_has_others_wait(serve_fake: Serve) -> None:
+    served = serve_fake(preset="scullwuid")
+    kernel = served.kernels[0]
+    kernel.uid, kernel.pid = OTHER, 1 << 22
+    with served.open() as mine:
+        served.open().close()
+        kernel.uid = THIRD
+        with fails(errno.EAGAIN):
+            served.open(os.O_RDWR | os.O_NONBLOCK)
+        interrupted, waiting = kernel.start(kernel.open), kernel.start(kernel.open)
+        interrupted.interrupt()
+        with fails(errno.EINTR):
+            interrupted.result()
+        assert not waiting.wait(0.05)
+        assert mine.write(b"kept") == 4  # whoever waits holds nobody up
+    with waiting.result() as theirs:
+        assert theirs.read(9) == b"kept"
+
+
+def test_a_signal_to_who_does_not_wait_is_nothing(serve_fake: Serve) -> None:
+    served = serve_fake(preset="scullwuid")
+    kernel = served.kernels[0]
+    with served.open() as file:
+        file.write(b"kept")
+        for _ in range(20):
+            call = kernel.start(file.read, 4)
+            call.interrupt()
+            assert call.result() in (b"kept", b"")  # at once: nothing waits
+    served.open().close()
 
 
 def test_priv_has_a_memory_for_each_terminal(
@@ -119,3 +150,24 @@ def test_terminals_on_a_real_node() -> None:
         on(one, "echo one >NODE")
         assert on(two, "cat NODE; echo two >NODE; cat NODE") == b"two\n"
         assert on(one, "cat NODE") == b"one\n"
+
+
+@pytest.mark.real
+def test_users_wait_for_each_other_on_a_real_node(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    server = RealServer(
+        "--preset", "scullwuid", "--mode", "0666", "--log-requests", str(log), name="scullwuidtest"
+    )
+    as_third = AS.format(THIRD)
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.stop)
+        with server.path.open("r+b", buffering=0) as file:
+            sh(f"status=0; {as_third} timeout 1 cat $NODE || status=$?; test $status = 124",
+               NODE=str(server.path))  # fmt: skip
+            words = [*as_third.split(), "cat", str(server.path)]
+            waiting = subprocess.Popen(words, stdout=subprocess.PIPE)
+            requests = Path(f"/sys/class/cuse/{server.name}/waiting")
+            until(lambda: int(requests.read_text()) > 0)
+            file.write(b"for you")
+        assert waiting.communicate(timeout=60)[0] == b"for you"
+    assert '"error": "EINTR"' in log.read_text()

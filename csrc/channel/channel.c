@@ -129,6 +129,7 @@ int channel_prepare(struct channel *channel, const struct channel_setup *setup)
     workers->fd = setup->fd;
     workers->kind = setup->kind;
     workers->payload_max = setup->payload_max;
+    workers->interruptible = setup->interruptible;
     workers->pumped = setup->pumped;
     workers->spin_us = options->spin_us;
     workers->on_end = on_end;

@@ -13,6 +13,7 @@ struct channel_setup {
     int fd;
     enum request_kind kind; /* which requests are answered in C */
     size_t payload_max;     /* largest WRITE, bytes */
+    bool interruptible;     /* calls may last: of FOREIGN they may anyway */
     bool pumped;            /* no workers; not with requests that are answered in C */
     struct ledger *ledger;  /* of open files that have handles, or NULL; the channel's from here on */
     struct filters *const *filters; /* of the nodes from `first_node` on, each or NULL; held */

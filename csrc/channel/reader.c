@@ -84,11 +84,27 @@ static void note_interrupt(struct ledger *ledger, const void *message, size_t le
         ledger_interrupt_call(ledger, interrupt->unique);
 }
 
-/* Whether that was all. No request of a store lasts: whoever was interrupted, and does not wait in a
- * filter, has the answer by now. */
+/* Whether that was all. Where no call lasts, whoever was interrupted, and does not wait in a filter, has
+ * the answer by now. */
 static bool heed_interrupt(struct workers *workers, const struct room *room)
 {
-    return sieve_interrupt(workers, room) || workers->kind != REQUEST_FOREIGN;
+    bool lasts = workers->kind == REQUEST_FOREIGN || workers->interruptible;
+
+    return sieve_interrupt(workers, room) || !lasts;
+}
+
+/* libfuse keeps the INTERRUPT of a request that it has not seen until the next one comes, and then
+ * returns it (EAGAIN), for the kernel to send it again if the request still waits. Those of reads and
+ * writes, which it never sees, would pile up; so there is a next one, which does nothing. */
+static void return_interrupt(struct workers *workers)
+{
+    struct {
+        struct fuse_in_header in;
+        struct fuse_forget_in forget;
+    } nothing = {.in = {.len = sizeof(nothing), .opcode = FUSE_FORGET}};
+
+    fuse_session_process_buf(workers->session,
+                             &(struct fuse_buf){.size = sizeof(nothing), .mem = &nothing});
 }
 
 /* Nobody here counts lookups; and before INIT libfuse would answer even these. */
@@ -118,6 +134,8 @@ static void decode(struct workers *workers, struct room *room, size_t length)
     if (workers->ledger && ledger_saves(workers->ledger))
         note_interrupt(workers->ledger, room->message, length);
     fuse_session_process_buf(workers->session, &message);
+    if (room_opcode(room) == FUSE_INTERRUPT && workers->kind != REQUEST_FOREIGN)
+        return_interrupt(workers);
 }
 
 void reader_process(struct workers *workers, struct room *room, size_t length,

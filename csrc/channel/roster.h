@@ -42,6 +42,7 @@ struct workers {
     uint64_t first_node, node_mask;
     unsigned n_filters;
     size_t payload_max;     /* largest WRITE, bytes */
+    bool interruptible;     /* calls may last, though reads and writes do not */
     bool pumped;            /* no threads, but who calls workers_pump */
     bool resuming; /* calls that a worker process before has left are made */
     int32_t spin_us;        /* as in struct channel_options */

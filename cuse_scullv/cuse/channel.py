@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import errno
+import inspect
 import logging
 import os
 import stat
@@ -20,7 +21,7 @@ from cuse_scullv._native import ffi, lib
 from cuse_scullv.state import Place, new_ledger
 
 from . import node as node_module
-from .device import DataPathDevice, Device
+from .device import DataPathDevice, Device, handlers
 from .errors import DeviceError
 from .filters import Filters
 from .filterspec import FilterSpec
@@ -242,6 +243,7 @@ class Channel:
         setup.major, setup.minor = device.major, device.minor
         setup.unrestricted = device.unrestricted
         setup.data_path = isinstance(device, DataPathDevice)
+        setup.interruptible = any(map(inspect.iscoroutinefunction, handlers(device)))
         setup.ledger = self._ledger
         setup.filters = self.filters.pointer
         setup.pumped = session.on_loop

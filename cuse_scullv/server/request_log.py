@@ -6,13 +6,17 @@ device's own."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import errno
+import inspect
 import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from cuse_scullv import cuse, ioctl
@@ -46,24 +50,39 @@ class RequestLog:
             setattr(device, operation, self._logged(operation, by, method))
 
     def _logged(self, operation: str, by: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def logged(file: cuse.File, *arguments: Any) -> Any:
-            began = time.monotonic()
-            code = 0
-            try:
-                return method(file, *arguments)
-            except OSError as error:
-                code = error.errno or errno.EIO
-                raise
-            except BaseException:
-                code = errno.EIO
-                raise
-            finally:
-                fields = {"device": file.device.name, "by": by, "operation": operation}
-                more = _of_ioctl(*arguments) if arguments else _of_file(operation, file)
-                took = time.monotonic() - began
-                self._write(fields | _who(file) | more | _outcome(code, took))
+        line = partial(self._line, operation, by)
 
-        return logged
+        def logged(file: cuse.File, *arguments: Any) -> Any:
+            with line(file, *arguments):
+                return method(file, *arguments)
+
+        async def logged_async(file: cuse.File, *arguments: Any) -> Any:
+            with line(file, *arguments):
+                return await method(file, *arguments)
+
+        return logged_async if inspect.iscoroutinefunction(method) else logged
+
+    @contextmanager
+    def _line(self, operation: str, by: str, file: cuse.File, *arguments: Any) -> Iterator[None]:
+        """Writes one when what is done within has ended."""
+        began = time.monotonic()
+        code = 0
+        try:
+            yield
+        except OSError as error:
+            code = error.errno or errno.EIO
+            raise
+        except asyncio.CancelledError:
+            code = errno.EINTR
+            raise
+        except BaseException:
+            code = errno.EIO
+            raise
+        finally:
+            fields = {"device": file.device.name, "by": by, "operation": operation}
+            more = _of_ioctl(*arguments) if arguments else _of_file(operation, file)
+            took = time.monotonic() - began
+            self._write(fields | _who(file) | more | _outcome(code, took))
 
     def _write(self, fields: dict[str, Any]) -> None:
         now = datetime.datetime.now(datetime.timezone.utc)
