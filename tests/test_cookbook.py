@@ -81,6 +81,20 @@ def test_exclusive(code: dict[str, Any], cuse_device: Serve) -> None:
             kernel.open()
 
 
+def test_in_turn(code: dict[str, Any], cuse_device: Serve) -> None:
+    kernel = cuse_device(code["InTurn"]("in-turn"))
+    first = kernel.open()
+    with raises(errno.EAGAIN):
+        kernel.open(os.O_RDWR | os.O_NONBLOCK)
+    interrupted, waiting = kernel.start(kernel.open), kernel.start(kernel.open)
+    interrupted.interrupt()
+    with raises(errno.EINTR):
+        interrupted.result()
+    assert not waiting.wait(0.05)
+    first.close()
+    waiting.result().close()
+
+
 def test_notice(code: dict[str, Any], cuse_device: Serve) -> None:
     kernel = cuse_device(code["Notice"]("notice", 1000))
     kernel.uid = 1000

@@ -8,10 +8,8 @@ import errno
 import fcntl
 import importlib.util
 import os
-import pty
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -110,79 +108,6 @@ def test_rot13_by_echo_cat_dd_and_tr() -> None:
         assert shell("wc -c < NODE") == b"300000\n"
 
 
-# --- pipe ---------------------------------------------------------------------------------------
-
-
-def test_pipe(cuse_device: Serve) -> None:
-    kernel = cuse_device(load("pipe").Pipe(capacity=10))
-    reader, writer = kernel.open(os.O_RDONLY), kernel.open(os.O_WRONLY | os.O_NONBLOCK)
-    call = kernel.start(reader.read, 100)
-    assert writer.write(b"hello") == 5
-    assert call.result() == b"hello"
-    assert (reader.poll(select.POLLIN), writer.poll(select.POLLOUT)) == (0, select.POLLOUT)
-    assert writer.write(b"more than fits") == 10
-    with pytest.raises(BlockingIOError):
-        writer.write(b"x")
-    assert (reader.poll(select.POLLIN), writer.poll(select.POLLOUT)) == (select.POLLIN, 0)
-    writer.flags &= ~os.O_NONBLOCK
-    blocked = kernel.start(writer.write, b"later")
-    waiting = kernel.start(writer.poll, select.POLLOUT, 60)
-    assert reader.read(10) == b"more than "
-    assert blocked.result() == 5
-    assert waiting.result() == select.POLLOUT
-
-
-@real
-def test_pipe_passes_every_byte_in_order() -> None:
-    with running("pipe"):
-        assert shell("(echo one; echo two) > NODE & head -n 2 NODE; wait") == b"one\ntwo\n"
-        shell(
-            "seq 40000 > /tmp/pipe.in; size=$(wc -c < /tmp/pipe.in);"
-            "cat /tmp/pipe.in > NODE & head -c $size NODE | cmp - /tmp/pipe.in && wait"
-        )
-
-
-@real
-def test_pipe_blocks_and_is_interrupted() -> None:
-    with running("pipe"):
-        run("timeout", "--signal=INT", "1", "cat", str(NODE), status=124)
-        run("timeout", "1", "dd", f"if={NODE}", "status=none", status=124)
-        run("timeout", "--signal=KILL", "1", "cat", str(NODE), status=-signal.SIGKILL)
-        assert shell("echo still there > NODE & head -n 1 NODE; wait") == b"still there\n"
-
-
-@real
-def test_pipe_nonblock_by_dd_and_poll_by_socat() -> None:
-    with running("pipe"):
-        failed = subprocess.run(
-            ["dd", f"if={NODE}", "iflag=nonblock", "count=1"],
-            capture_output=True,
-            check=False,
-            timeout=LONG,
-        )
-        assert failed.returncode == 1
-        assert os.strerror(errno.EAGAIN).encode() in failed.stderr
-        reader = subprocess.Popen(
-            ["socat", "-u", "-T", "60", f"OPEN:{NODE},rdonly,readbytes=6", "STDOUT"],
-            stdout=subprocess.PIPE,
-        )
-        run("socat", "-u", "STDIN", f"OPEN:{NODE},wronly", stdin=b"polled")
-        assert reader.communicate(timeout=LONG)[0] == b"polled"
-
-
-@real
-def test_pipe_with_several_readers() -> None:
-    with running("pipe"):
-        readers = [
-            subprocess.Popen(["dd", f"if={NODE}", "bs=1", "count=3"], stdout=subprocess.PIPE,
-                             stderr=subprocess.DEVNULL)
-            for _ in range(5)
-        ]  # fmt: skip
-        shell("printf aaabbbcccdddeee > NODE")
-        got = b"".join(reader.communicate(timeout=LONG)[0] for reader in readers)
-        assert sorted(got) == sorted(b"aaabbbcccdddeee")
-
-
 # --- sensor -------------------------------------------------------------------------------------
 
 
@@ -239,130 +164,6 @@ def test_sensor_by_head_perl_and_select() -> None:
             run(
                 "timeout", "-s", "INT", "1", "sh", "-c", f"head -c 1 {NODE}; cat {NODE}", status=124
             )
-
-
-# --- access -------------------------------------------------------------------------------------
-
-
-def test_access_single(cuse_device: Serve) -> None:
-    kernel = cuse_device(load("access").Access(policy="single"))
-    with kernel.open():
-        with pytest.raises(OSError) as caught:
-            kernel.open()
-        assert caught.value.errno == errno.EBUSY
-    kernel.open()
-
-
-@pytest.mark.parametrize("policy", ["uid", "wuid"])
-def test_access_uid(cuse_device: Serve, policy: str) -> None:
-    kernel = cuse_device(load("access").Access(policy=policy))
-    kernel.uid = 1000
-    mine = kernel.open()
-    kernel.open().close()
-    kernel.uid = 2000
-    if policy == "uid":
-        with pytest.raises(OSError) as caught:
-            kernel.open()
-        assert caught.value.errno == errno.EBUSY
-    else:
-        with pytest.raises(BlockingIOError):
-            kernel.open(os.O_RDWR | os.O_NONBLOCK)
-        interrupted, waiting = kernel.start(kernel.open), kernel.start(kernel.open)
-        interrupted.interrupt()
-        with pytest.raises(InterruptedError):
-            interrupted.result()
-        assert not waiting.wait(0.05)
-        mine.close()
-        waiting.result().close()
-    mine.close()
-    kernel.open().close()
-
-
-@real
-def test_access_single_by_shells() -> None:
-    with running("access", "--policy", "single"):
-        assert shell("exec 3<> NODE; cat NODE 2>&1 >/dev/null | grep -c busy") == b"1\n"
-        assert shell("echo kept > NODE; cat NODE") == b"kept\n"
-
-
-@real
-def test_access_uid_by_other_users() -> None:
-    other = "setpriv --reuid 65534 --clear-groups"
-    third = "setpriv --reuid 65533 --clear-groups"
-    with running("access", "--policy", "uid"):
-        again = f"{other} sh -c 'exec 3<> NODE; cat NODE; echo mine'"
-        assert shell(again) == b"mine\n"
-        assert shell(f"exec 3<> NODE; {third} cat NODE 2>&1 | grep -c busy") == b"1\n"
-
-
-@real
-def test_access_wuid_by_another_user_who_waits() -> None:
-    third = ["setpriv", "--reuid", "65533", "--clear-groups"]
-    with running("access", "--policy", "wuid"):
-        with NODE.open("r+b", buffering=0) as file:
-            run(*third, "timeout", "1", "cat", str(NODE), status=124)
-            waiting = subprocess.Popen([*third, "cat", NODE], stdout=subprocess.PIPE)
-            requests = Path(f"/sys/class/cuse/{NAME}/waiting")
-            while int(requests.read_text()) == 0:
-                assert waiting.poll() is None
-                time.sleep(0.01)
-            file.write(b"for you")
-        assert waiting.communicate(timeout=LONG)[0] == b"for you"
-
-
-@real
-def test_access_priv_by_terminals() -> None:
-    def on(terminal: int, text: str) -> bytes:
-        """What a shell with that controlling terminal prints."""
-        command = ["setsid", "--ctty", "--wait", "sh", "-c", text.replace("NODE", str(NODE))]
-        return subprocess.run(
-            command, stdin=terminal, stdout=subprocess.PIPE, check=True, timeout=LONG
-        ).stdout
-
-    terminals = [pty.openpty() for _ in range(2)]
-    (_, one), (_, two) = terminals
-    with running("access", "--policy", "priv"):
-        on(one, "echo one > NODE")
-        assert on(two, "cat NODE; echo two > NODE") == b""
-        assert on(one, "cat NODE") == b"one\n"
-        assert on(two, "cat NODE") == b"two\n"
-    for fd in (fd for pair in terminals for fd in pair):
-        os.close(fd)
-
-
-# --- aesdchar -----------------------------------------------------------------------------------
-
-
-def test_aesdchar(cuse_device: Serve) -> None:
-    module = load("aesdchar")
-    kernel = cuse_device(module.AesdChar())
-    file = kernel.open()
-    for word in (b"lost\n", *(b"%d\n" % number for number in range(9)), b"be", b"gun\n", b"rest"):
-        file.write(word)
-    assert file.read(100) == b"0\n1\n2\n3\n4\n5\n6\n7\n8\nbegun\n"
-
-    def seek_to(command: int, byte: int) -> None:
-        file.ioctl(module.SEEK_TO, bytes(module.SeekTo(command, byte)))
-
-    seek_to(9, 2)
-    assert (file.read(2), file.read(100), kernel.open().read(3)) == (b"gu", b"n\n", b"0\n1")
-    seek_to(8, 1)
-    for command, byte in ((10, 0), (9, 6), (0, 2)):
-        with pytest.raises(OSError) as caught:
-            seek_to(command, byte)
-        assert caught.value.errno == errno.EINVAL
-    assert file.read(3) == b"\nbe"
-
-
-@real
-def test_aesdchar_by_echo_cat_and_head() -> None:
-    with running("aesdchar"):
-        assert shell("for i in $(seq 12); do echo $i > NODE; done; cat NODE | tr -d '\\n'") == (
-            b"3456789101112"
-        )
-        assert shell("printf half > NODE; head -c 2 NODE; echo way > NODE; tail -n 1 NODE") == (
-            b"3\nhalfway\n"
-        )
 
 
 # --- serial -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from cuse_scullv.cli._filters import FILTER
 from cuse_scullv.cli._logging import FORMATS
 from cuse_scullv.cli._types import DeviceName, Group, Mode, Owner, Placement, Size
 from cuse_scullv.cuse.filterspec import FilterSpec
+from cuse_scullv.drivers import DRIVERS
 from cuse_scullv.params import ORDER_MAX, PRESETS, QSET_MAX, QUANTUM_MAX
 from cuse_scullv.server.metrics_server import WHERE
 
@@ -96,12 +97,14 @@ OPTIONS: tuple[click.Option, ...] = (
     ),
     option(
         "--preset",
-        type=click.Choice(sorted(PRESETS)),
+        type=click.Choice(sorted([*PRESETS, *DRIVERS])),
         default="scullv",
         help="Which of the book's devices to start as: "
         + ", ".join(f"{p.name} ({p.start})" for p in PRESETS.values() if not p.guarded)
         + "; or as scull, who may open it: scullsingle (one file at a time), sculluid (one user's "
-        "files), scullpriv (each terminal has its own memory).",
+        "files), scullwuid (the same, others wait), scullpriv (each terminal has its own memory). "
+        "scullpipe is the book's FIFO, aesdchar a course's device: these two are no memory, and "
+        "take the options of nodes, --recover, --filter, --metrics, --daemon and logs alone.",
     ),
     option(
         "--order",

@@ -21,7 +21,7 @@ def command(files: tuple[str, ...]) -> None:
         path = path_of(file)
         try:
             with serve.command.make_context("serve", ["--config", file]) as context:
-                serve.settings_of(Asked(**context.params), context)
+                serve.check_all(Asked(**context.params), context)
         except KeeperError as error:
             raise click.ClickException(f"{path}: {error}") from None
         except click.UsageError as error:

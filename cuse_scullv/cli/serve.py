@@ -16,9 +16,11 @@ import sdnotify
 
 from cuse_scullv import cuse
 from cuse_scullv.backing import ANON, MEMFD, Backing
+from cuse_scullv.cli import _drivers
 from cuse_scullv.cli._config import config_option
 from cuse_scullv.cli._logging import say, start_logging
 from cuse_scullv.cli._serve_options import OPTIONS, Asked
+from cuse_scullv.drivers import DRIVERS
 from cuse_scullv.params import Params
 from cuse_scullv.pidfile import PidFile
 from cuse_scullv.processes import privileges
@@ -65,8 +67,16 @@ def check(asked: Asked, context: click.Context) -> None:
         raise click.UsageError("--map is a backing of its own: leave out --backing", context)
 
 
+def check_all(asked: Asked, context: click.Context) -> None:
+    """Raises click.UsageError, ServeError where this cannot be served."""
+    if asked.preset in DRIVERS:
+        _drivers.check(asked, context)
+    else:
+        settings_of(asked, context)
+
+
 def settings_of(asked: Asked, context: click.Context) -> Settings:
-    """What to serve. Raises click.UsageError, ServeError."""
+    """What to serve from memory. Raises click.UsageError, ServeError."""
     check(asked, context)
     params = build_params(asked, context)
     return Settings(
@@ -115,10 +125,14 @@ def serve_as_asked(**options: Any) -> int:
 
     CMD is only taken after --run.
     """
-    asked = Asked(**options)
+    asked, context = Asked(**options), click.get_current_context()
     start_logging(asked.log_level, asked.log_format)
     try:
-        settings = settings_of(asked, click.get_current_context())
+        if asked.preset in DRIVERS:
+            _drivers.check(asked, context)
+            _drivers.serve(asked)
+            return 0
+        settings = settings_of(asked, context)
         pidfile = asked.pidfile.absolute() if asked.pidfile is not None else None
         before = taken()
         if before is not None and before.in_background:

@@ -118,10 +118,7 @@ class Settings:
 
     @property
     def names(self) -> list[str]:
-        """The devices' names: NAME alone, or NAME0, NAME1, … as the book's scullv_load."""
-        if self.devices == 1:
-            return [self.name]
-        return [f"{self.name}{number}" for number in range(self.devices)]
+        return names_of(self.name, self.devices)
 
     @property
     def paths(self) -> list[Path]:
@@ -149,6 +146,11 @@ class Settings:
         looks at it."""
         nodes = {DEV / name: None for name in (self.name, *self.names)} if self.node else {}
         return [*nodes, *([Path(directory)] if directory is not None else [])]
+
+
+def names_of(name: str, devices: int) -> list[str]:
+    """NAME alone, or NAME0, NAME1, … as the book's scull_load."""
+    return [name] if devices == 1 else [f"{name}{number}" for number in range(devices)]
 
 
 def make_devices(
@@ -205,15 +207,16 @@ def check_node(path: Path) -> None:
     """Raises ServeError unless `path` is a character device that can be opened for reading, as far
     as we may try: a device cgroup may keep us from it, or its mode once it is somebody else's.
 
-    EBUSY and EINVAL are answers too: of a device that is not open to everybody (access.py)."""
+    EBUSY, EAGAIN and EINVAL are answers too: of a device that is not open to everybody
+    (access.py)."""
     try:
         if not stat.S_ISCHR(path.stat().st_mode):
             raise ServeError(f"{path} is no character device: move it away, or type --name")
-        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     except OSError as error:
         if isinstance(error, PermissionError) and not os.statvfs(path).f_flag & os.ST_NODEV:
             return
-        if error.errno in (errno.EBUSY, errno.EINVAL):
+        if error.errno in (errno.EBUSY, errno.EAGAIN, errno.EINVAL):
             return
         raise ServeError(f"{path} was made but cannot be opened: {error.strerror}") from error
 
