@@ -72,9 +72,9 @@ void ledger_drop_call(struct ledger *ledger, struct journal *journal); /* answer
 /* Open files that are polled by somebody: from entry 0 on. 0: no more; else what the kernel knows the
  * poll by. Their clients ask again. */
 uint64_t ledger_next_poll(struct ledger *ledger, uint32_t *entry);
-/* What was under way when the worker before died: each message once, calls first, INTERRUPTs last
- * (also those of calls that the worker before had heard of), with its journal. The cells that they were
- * to move have been moved. */
+/* What was under way when the worker before died: each message once, INIT first, then calls, INTERRUPTs
+ * last (also those of calls that the worker before had heard of), with its journal. The cells that they
+ * were to move have been moved. */
 void ledger_each(struct ledger *ledger,
                  void (*found)(void *arg, const void *message, struct journal *journal),
                  void *arg);

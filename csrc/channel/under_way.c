@@ -244,6 +244,22 @@ static bool is_interrupt(const void *message)
 
 typedef void each_message(void *arg, const void *message, struct journal *journal);
 
+/* INIT goes before all that came after its answer, which the worker may have died upon: a session knows
+ * no other message before that. */
+static void each_greeting(struct ledger *ledger, each_message *found, void *arg)
+{
+    struct place place;
+
+    for (unsigned i = 0; place_at(ledger, 0, i, &place); i++) {
+        const uint32_t opcode = ((const struct fuse_in_header *)place.message)->opcode;
+
+        if (!unique_of(place.message) || (opcode != FUSE_INIT && opcode != CUSE_INIT))
+            continue;
+        found(arg, place.message, place.journal);
+        set_unique(place.message, 0);
+    }
+}
+
 /* All but INTERRUPTs. Those that the calls before did not have yet are kept as calls on the way. */
 static void each_request(struct ledger *ledger, each_message *found, void *arg)
 {
@@ -299,6 +315,7 @@ static void each_interrupted(struct ledger *ledger, each_message *found, void *a
 
 void ledger_each(struct ledger *ledger, each_message *found, void *arg)
 {
+    each_greeting(ledger, found, arg);
     each_request(ledger, found, arg);
     each_interrupt(ledger, found, arg);
     each_interrupted(ledger, found, arg);

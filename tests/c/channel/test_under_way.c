@@ -6,6 +6,27 @@
 
 /* --- what is found ---------------------------------------------------------------------------- */
 
+static void test_a_greeting_is_found_before_all_that_follows_it(void **state)
+{
+    static const uint64_t order[] = {2, 6, 4};
+    static const uint32_t greetings[] = {CUSE_INIT, FUSE_INIT};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct fixture f = make();
+        struct seen seen;
+
+        receive(&f, 0, FUSE_OPEN, 4);
+        receive(&f, 1, greetings[i], 2); /* answered, so that the others came */
+        keep(&f, FUSE_OPEN, 6);
+        restart(&f);
+        seen = look(f.ledger);
+        assert_int_equal(seen.n, 3);
+        assert_memory_equal(seen.unique, order, sizeof(order));
+        unmake(&f);
+    }
+}
+
 static void test_messages_are_found_once_calls_first_interrupts_last(void **state)
 {
     static const uint64_t order[] = {8, 20, 10, 12, 3};
@@ -433,6 +454,7 @@ static void test_a_write_is_applied_once_wherever_its_worker_dies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_greeting_is_found_before_all_that_follows_it),
         cmocka_unit_test(test_messages_are_found_once_calls_first_interrupts_last),
         cmocka_unit_test(test_calls_that_are_replayed_are_kept_once),
         cmocka_unit_test(test_a_call_is_kept_whole_with_what_it_has_done),
