@@ -1,9 +1,7 @@
 """Session: a device on a channel. An upcall comes in, a handler runs, one reply goes out.
 
-Where a handler runs is settled once for each, when the session is made: `def` on the channel's
-thread that brought the call (no thread is woken in between), `def` with a deadline on a pool
-thread, which can be given up, `async def` on the loop. The loop brings the calls itself where all
-of a device's handlers are its own (pump.py).
+Where a handler runs is settled in running.py. The loop brings the calls itself where all of a
+device's handlers are its own (pump.py).
 
 State: `pending`, requests not answered yet; `files`, files that are open; both are dicts whose
 single operations are atomic."""
@@ -13,49 +11,46 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
-import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cuse_scullv._native import ffi, lib
 from cuse_scullv.state import open_files
 
-from .answer import Answers, Finish, logger
+from .answer import logger
 from .current import current
 from .deadline import Deadlines
-from .device import DataPathDevice, Device, Handler, overrides
+from .device import DataPathDevice, Device, overrides
 from .ending import Ending
 from .errors import DeviceError
 from .file import File
 from .filter_ioctl import COMMANDS
 from .filters import Filters
-from .ioctl import IoctlRequest, close
+from .ioctl import IoctlRequest
 from .keeping import Keeping
-from .late import Late
 from .loop import handler_loop, start
 from .native import warn_refused
 from .polls import Polls
-from .pool import Pool, Worker
+from .pool import Pool
 from .pump import can_pump
+from .readinto import reader
 from .remote import RemoteMemory
 from .request import Request
+from .running import Running
 
 if TYPE_CHECKING:
     from cuse_scullv._native import Call, CData
-
-Run: TypeAlias = Callable[..., None]
-"""(request, finish, handler, *arguments): the handler's result goes to finish, or it fails."""
 
 _EARLY_MAX = 256  # interrupts kept for calls that have not come; the rest were answered before
 _FLAG_COMPAT, _FLAG_UNRESTRICTED = 1, 2  # FUSE_IOCTL_COMPAT, FUSE_IOCTL_UNRESTRICTED
 
 
-class Session(Answers):
+class Session(Running):
     """One device, from the start of its channel to the end."""
 
     node = 0
@@ -64,7 +59,7 @@ class Session(Answers):
     def __init__(self, device: Device, callers: int, on_end: Callable[[], None]) -> None:
         """`callers`: threads that handlers with a deadline may take. `on_end`: the channel ended
         by itself. DeviceError (EBUSY) if the device is served already."""
-        super().__init__()
+        super().__init__(can_pump(device))
         if device._session is not None:
             raise DeviceError(errno.EBUSY, f"the device {device.name!r} object is served already")
         self.device = device
@@ -72,12 +67,8 @@ class Session(Answers):
         self._closing = False
         self._early: OrderedDict[int, bool] = OrderedDict()
         self._polls = Polls()
-        self._run_there: Run = self._run_here
-        self.on_loop = can_pump(device)
-        """Calls come on the handlers' loop, whose thread takes them from the channel."""
         self.filters: Filters | None = None
         """Those that clients may ask for; None: none."""
-        self._delayed = Late()
         self._deadlines: Deadlines | None = None
         if device.timeout is not None:
             self._pool = Pool(callers, self.warn_crowded)
@@ -90,7 +81,7 @@ class Session(Answers):
         self._open, self._run_open = self._way(device.open)
         self._release, self._run_release = self._way(device.release)
         into = overrides(device, "readinto")
-        self._read, self._run_read = self._way(_reader(device.readinto) if into else device.read)
+        self._read, self._run_read = self._way(reader(device.readinto) if into else device.read)
         self._write, self._run_write = self._way(device.write)
         self._ioctl, self._run_ioctl = self._way(device.ioctl)
         self._poll, self._run_poll = self._way(device.poll)
@@ -110,78 +101,6 @@ class Session(Answers):
             lib.CALL_REFUSED: self._on_refused,
         }
         self._kinds = [kinds.get(kind, self._on_unknown) for kind in range(max(kinds) + 1)]
-
-    def _way(self, handler: Handler) -> tuple[Handler, Run]:
-        if inspect.iscoroutinefunction(handler):
-            return handler, self._run_async
-        return handler, self._run_there if self._pool is None else self._run_pooled
-
-    # --- where handlers run -----------------------------------------------------------------
-
-    def _run_here(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
-        try:
-            result = handler(*args)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, fail() answers
-            self.fail(request, error)
-        else:
-            finish(request, result)
-
-    def _run_alone(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
-        keeping = self.keeping
-        assert keeping is not None
-        assert keeping.lock is not None
-        with keeping.lock:
-            request.alone = keeping.lock
-            self._run_here(request, finish, handler, *args)
-
-    def _run_pooled(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
-        def job(worker: Worker) -> None:
-            # Its deadline may have passed in the queue; a release runs nevertheless.
-            if request.id not in self.pending and request.handler != "release":
-                return
-            request.worker = worker
-            current.set(request)
-            self._run_there(request, finish, handler, *args)
-
-        assert self._pool is not None
-        self._pool.submit(job)
-
-    def _run_async(self, request: Request, finish: Finish, handler: Handler, *args: Any) -> None:
-        if self.on_loop and request.call.delay_ns:
-            handler = self._delayed.handler(handler, request.call.delay_ns, request.call.refusal)
-        self._begin_task(self._drive(request, finish, handler, args))
-
-    def _begin_task(self, driver: Coroutine[Any, Any, None]) -> None:
-        if self.on_loop:
-            start(driver)
-        else:
-            handler_loop().call_soon_threadsafe(start, driver)
-
-    def _spawn(self, request: Request, awaitable: Any, finish: Finish) -> None:
-        """A `def` handler returned an awaitable, as a functools.partial of an async one does."""
-
-        async def drive() -> None:
-            await self._drive(request, finish, lambda: awaitable, ())
-            close(awaitable)  # it has not begun where the request was cancelled before
-
-        self._begin_task(drive())
-
-    async def _drive(
-        self, request: Request, finish: Finish, handler: Handler, args: tuple[Any, ...]
-    ) -> None:
-        current.set(request)
-        # From here on cancel() reaches the task; what came before shows in `cancelled`.
-        request.task = asyncio.current_task()
-        try:
-            if request.handler != "release":  # it runs once for each open, whoever is hit
-                request.check()
-            result = await cast("Awaitable[Any]", handler(*args))
-        except BaseException as error:  # noqa: BLE001 - SystemExit must not end the loop
-            self.fail(request, error)
-        else:
-            finish(request, result)
-        finally:
-            request.task = None
 
     # --- upcalls ----------------------------------------------------------------------------
 
@@ -476,29 +395,4 @@ class Session(Answers):
 # Whom a release() is for that no client asked for.
 _NOBODY = SimpleNamespace(id=0, pid=0, uid=0, gid=0)
 _UNKNOWN = Ending("unknown")
-_VIEW_SIZE = 1 << 17  # of the buffer that a thread has for readinto, bytes
 _RELEASE_S = 5.0  # most that the end of a device waits for one such release()
-
-
-def _reader(readinto: Handler) -> Handler:
-    """A read that is made of a readinto."""
-    local = threading.local()
-
-    def checked(count: Any, size: int) -> int:
-        if not isinstance(count, int) or not 0 <= count <= size:
-            raise TypeError(f"readinto() returned {count!r}, not a number from 0 to {size}")
-        return count
-
-    def read(file: File, size: int) -> memoryview:
-        view: memoryview | None = getattr(local, "view", None)
-        if size > _VIEW_SIZE:
-            view = memoryview(bytearray(size))
-        elif view is None:
-            view = local.view = memoryview(bytearray(_VIEW_SIZE))
-        return view[: checked(readinto(file, view[:size]), size)]
-
-    async def read_async(file: File, size: int) -> memoryview:
-        view = memoryview(bytearray(size))  # tasks share a thread: one each
-        return view[: checked(await cast("Awaitable[Any]", readinto(file, view)), size)]
-
-    return read_async if inspect.iscoroutinefunction(readinto) else read
