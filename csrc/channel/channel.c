@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/lock.h"
+#include "channel/calls.h"
 #include "channel/worker.h"
 #include "placement/seats.h"
 

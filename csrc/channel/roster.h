@@ -67,6 +67,11 @@ struct workers {
     bool ended, watching;
 };
 
+static inline bool workers_are_foreign(const struct workers *workers)
+{
+    return workers->kind == REQUEST_FOREIGN;
+}
+
 /* Starts a thread with the lowest free number: 0, or -errno. `payload_max`: 0: it receives nothing. */
 int roster_start(struct roster *roster, struct workers *workers, size_t payload_max,
                  void *(*main)(void *worker));

@@ -10,11 +10,14 @@
 void workers_prepare(struct workers *workers);
 /* `threads` of them read from now on. 0, or -errno: workers_stop follows. */
 int workers_start(struct workers *workers, unsigned threads);
-/* A call that a worker (or who pumps) has just made is run, or waits. */
-void workers_run(struct workers *workers, struct call *call);
-void workers_tell(struct workers *workers, struct call *call); /* the same for one without a request */
 int workers_pump(struct workers *workers); /* as channel_pump */
 int workers_resume(struct workers *workers); /* as channel_resume. resume.c */
-bool workers_is_caller(struct workers *workers); /* on the thread that runs its calls? */
+
+/* What a thread begins with. CALLER and WATCHER never read. */
+enum start { READ_FIRST, RUN_FIRST, CALLER, WATCHER, SPARE };
+/* With the lock held: one more thread. 0, or -errno. */
+int workers_start_one(struct workers *workers, enum start how);
+/* With the lock held. Whether this thread may leave reading to others; counts it out if so. */
+bool workers_leave_reading(struct workers *workers);
 
 #endif
