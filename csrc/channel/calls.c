@@ -3,8 +3,7 @@
  * - A data channel (NODE, FILE) queues it for the channel's one caller thread, so that no worker
  *   ever waits for the interpreter.
  * - A FOREIGN channel, all of whose requests are Python's, runs it on the worker that read it: no
- *   thread is woken in between. One worker always stays reading (an INTERRUPT must be seen while
- *   handlers block), so the last reader starts another worker first. Where no turn is left (queue.c)
+ *   thread is woken in between. Another reads where that lasts (standin.c). Where no turn is left (queue.c)
  *   the call waits, for the next worker whose call has ended, or for a new one where a turn is given
  *   back or lent. While calls wait a thread watches that they do not do so for ever. */
 #include "channel/calls.h"
@@ -14,7 +13,7 @@
 
 #include "base/killpoint.h"
 #include "base/lock.h"
-#include "channel/worker.h"
+#include "channel/standin.h"
 
 /* The turn of the call that this thread runs. */
 static _Thread_local struct workers *turn;
@@ -22,7 +21,7 @@ static _Thread_local struct workers *turn;
 void calls_relieve(struct workers *workers)
 {
     while (workers->starting < queue_due(&workers->queue))
-        if (workers_start_one(workers, RUN_FIRST) < 0)
+        if (workers->start(workers, RUN_FIRST) < 0)
             return;
 }
 
@@ -60,7 +59,7 @@ static int wait_in_queue(struct workers *workers, struct call *call)
     if (!workers_are_foreign(workers))
         pthread_cond_broadcast(&workers->queue.changed);
     else if (!workers->watching && !workers->resuming)
-        workers->watching = workers_start_one(workers, WATCHER) == 0;
+        workers->watching = workers->start(workers, WATCHER) == 0;
     return 0;
 }
 
@@ -87,7 +86,7 @@ void workers_run(struct workers *workers, struct call *call)
     {
         LOCKED(&workers->queue.lock);
         if (workers_are_foreign(workers) && !workers->resuming && queue_has_turn(&workers->queue))
-            here = workers_leave_reading(workers);
+            here = standin_leave(workers, false);
         if (here)
             queue_begin(&workers->queue);
         else
@@ -119,6 +118,8 @@ void call_pause(void)
         return;
     LOCKED(&workers->queue.lock);
     queue_pause(&workers->queue);
+    if (!workers->reading)
+        standin_call(workers);
     calls_relieve(workers);
 }
 

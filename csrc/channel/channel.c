@@ -10,6 +10,7 @@
 
 #include "base/lock.h"
 #include "channel/calls.h"
+#include "channel/standin.h"
 #include "channel/worker.h"
 #include "placement/seats.h"
 
@@ -39,6 +40,7 @@ struct channel *channel_new(void)
         return NULL;
     }
     queue_init(&channel->workers.queue, 1);
+    standins_init(&channel->workers.standins);
     channel->status = 1;
     return channel;
 }
@@ -50,6 +52,7 @@ void channel_discard(struct channel *channel)
         filters_free(channel->workers.filters[i]);
     free(channel->workers.filters);
     ledger_free(channel->upcalls.ledger);
+    standins_destroy(&channel->workers.standins);
     queue_destroy(&channel->workers.queue);
     counters_free(channel->upcalls.counters);
     free(channel);
@@ -135,7 +138,7 @@ int channel_prepare(struct channel *channel, const struct channel_setup *setup)
     workers->spin_us = options->spin_us;
     workers->on_end = on_end;
     workers->queue.callers = options->callers;
-    workers->placement = placement_new(options);
+    workers->placement = placement_new(options, workers_are_foreign(workers));
     if (!workers->placement || hold_filters(workers, setup) < 0)
         return -ENOMEM;
     workers_prepare(workers);

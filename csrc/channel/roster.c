@@ -140,6 +140,7 @@ bool workers_stop(struct workers *workers, uint32_t timeout_ms)
         drop_queue(workers);
         wake_all(&workers->roster);
         pthread_cond_broadcast(&workers->queue.changed);
+        pthread_cond_broadcast(&workers->standins.changed);
         pthread_cond_timedwait(&workers->queue.changed, &workers->queue.lock, &soon);
     }
     return workers->roster.running == 0 && *under_way == 0;

@@ -25,11 +25,25 @@ struct worker {
     _Atomic uint64_t answered;
 };
 
+/* What a thread begins with. CALLER and WATCHER never read. */
+enum start { READ_FIRST, RUN_FIRST, CALLER, WATCHER, SPARE };
+
 struct roster {
     struct worker *worker[THREADS_MAX]; /* NULL: the number is free */
     struct worker *gone;                /* ended early, to be joined */
     unsigned running;
     unsigned free_from; /* no number below it is free */
+};
+
+/* Threads of a FOREIGN channel that could read. See standin.c. */
+struct standins {
+    pthread_cond_t changed; /* with the queue's lock, which guards all below too */
+    unsigned standing;      /* threads that stand by */
+    unsigned called;        /* of which so many are to read, and count as reading already */
+    bool looks;             /* one of them looks whether a handler lasts */
+    bool dozes;             /* … or waits for one to begin */
+    unsigned soon;          /* so many of its looks come soon */
+    uint64_t calls;         /* that have begun, ever */
 };
 
 struct workers {
@@ -49,6 +63,8 @@ struct workers {
     struct placement *placement;
     /* The session gives no more requests: once, on the thread that finds out, without the lock. */
     void (*on_end)(struct workers *workers, int error);
+    /* With the lock held: one more thread. 0, or -errno. */
+    int (*start)(struct workers *workers, enum start how);
     /* Has a call without a request run, on a thread that may. */
     void (*tell)(struct workers *workers, struct call *call);
     /* This thread will be away from reading for a while, and is back; false: it must not go. */
@@ -58,6 +74,7 @@ struct workers {
     _Atomic bool stopping;
     _Atomic uint64_t refused; /* messages, at the door */
     struct queue queue; /* its lock guards all below too */
+    struct standins standins;
     struct room room; /* of who pumps */
     struct roster roster;
     _Atomic unsigned reading; /* threads that take requests */

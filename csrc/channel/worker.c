@@ -14,19 +14,14 @@
 #include "base/wake.h"
 #include "channel/calls.h"
 #include "channel/reader.h"
+#include "channel/standin.h"
+
+static int start(struct workers *workers, enum start how);
 
 /* This thread reads as long as others are aside. */
 static _Thread_local bool is_spare;
 
 /* --- who reads ---------------------------------------------------------------------------------- */
-
-bool workers_leave_reading(struct workers *workers)
-{
-    if (workers->reading == 1 && workers_start_one(workers, READ_FIRST) < 0)
-        return false;
-    workers->reading--;
-    return true;
-}
 
 /* One always reads: the requests of others, and the INTERRUPT of the one that this thread is busy with.
  * On a data channel that is a thread besides those that placement has a place for. */
@@ -34,8 +29,8 @@ static bool step_aside(struct workers *workers)
 {
     LOCKED(&workers->queue.lock);
     if (workers_are_foreign(workers))
-        return workers_leave_reading(workers);
-    if (workers->spares == is_spare && workers_start_one(workers, SPARE) < 0)
+        return standin_leave(workers, true);
+    if (workers->spares == is_spare && start(workers, SPARE) < 0)
         return false;
     workers->spares -= is_spare;
     workers->aside++;
@@ -72,19 +67,21 @@ static void hang_up(struct workers *workers, int error)
 /* With the lock held: one of more threads than there are turns. */
 static bool is_superfluous(const struct workers *workers)
 {
-    return workers_are_foreign(workers) && workers->reading > workers->queue.callers + 1;
+    return workers->reading + workers->standins.standing > workers->queue.callers + 1;
 }
 
-static bool leave_early(struct worker *worker)
+/* Before it reads, a thread of a FOREIGN channel stands by where others are enough. False: for ever. */
+static bool keep_reading(struct workers *workers)
 {
-    struct workers *workers = worker->workers;
-
-    if (workers->reading <= workers->queue.callers + 1)
-        return false; /* without the lock: nearly always so */
+    if (!workers_are_foreign(workers) || workers->reading <= 1)
+        return true; /* without the lock: nearly always so */
     LOCKED(&workers->queue.lock);
-    if (!is_superfluous(workers))
+    if (is_superfluous(workers)) {
+        workers->reading--;
         return false;
-    workers->reading--;
+    }
+    if (workers->reading > 1 && !placement_wants_many(workers->placement))
+        standin_wait(workers);
     return true;
 }
 
@@ -95,8 +92,10 @@ static bool worker_loop(struct worker *worker)
     int taken = 0;
 
     while (!workers->stopping) {
-        if (leave_early(worker))
+        if (!keep_reading(workers))
             return true;
+        if (workers->stopping)
+            break;
         taken = reader_turn(worker, taken > 0);
         if (taken < 0) {
             placement_end(workers->placement); /* this one reads no more */
@@ -215,7 +214,7 @@ static void *runner_main(void *arg)
 }
 
 /* Counts the worker in before it runs, so that nobody counts on less. */
-int workers_start_one(struct workers *workers, enum start how)
+static int start(struct workers *workers, enum start how)
 {
     void *(*const main[])(void *) = {
         [READ_FIRST] = worker_main,
@@ -244,10 +243,10 @@ int workers_start_one(struct workers *workers, enum start how)
 static int start_all(struct workers *workers, unsigned threads)
 {
     LOCKED(&workers->queue.lock);
-    int rc = workers_are_foreign(workers) ? 0 : workers_start_one(workers, CALLER);
+    int rc = workers_are_foreign(workers) ? 0 : start(workers, CALLER);
 
     for (unsigned i = 0; i < threads && rc == 0; i++)
-        rc = workers_start_one(workers, READ_FIRST);
+        rc = start(workers, READ_FIRST);
     if (workers_are_foreign(workers))
         calls_relieve(workers); /* of calls that a worker process before has left */
     return rc;
@@ -255,6 +254,7 @@ static int start_all(struct workers *workers, unsigned threads)
 
 void workers_prepare(struct workers *workers)
 {
+    workers->start = start;
     workers->tell = workers_tell;
     workers->step_aside = step_aside;
     workers->step_back = step_back;

@@ -13,11 +13,4 @@ int workers_start(struct workers *workers, unsigned threads);
 int workers_pump(struct workers *workers); /* as channel_pump */
 int workers_resume(struct workers *workers); /* as channel_resume. resume.c */
 
-/* What a thread begins with. CALLER and WATCHER never read. */
-enum start { READ_FIRST, RUN_FIRST, CALLER, WATCHER, SPARE };
-/* With the lock held: one more thread. 0, or -errno. */
-int workers_start_one(struct workers *workers, enum start how);
-/* With the lock held. Whether this thread may leave reading to others; counts it out if so. */
-bool workers_leave_reading(struct workers *workers);
-
 #endif

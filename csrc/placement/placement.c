@@ -4,24 +4,9 @@
  * one CPU that costs a context switch and finds the data in the cache; across CPUs it costs an
  * interrupt and a wake-up from idle, several times as much, unless the worker does not sleep.
  *
- * One client (company.c) is served in one of some ways, which are tried and the fastest kept (trial.c):
- *
- * - FOLLOW: by one worker, bound to the client's CPU and in SCHED_IDLE. Bound alone is not enough:
- *   when a bound worker replies, its CPU counts as busy and the scheduler wakes the client
- *   elsewhere; a CPU that runs nothing but SCHED_IDLE counts as idle (kernel/sched/fair.c:
- *   available_idle_cpu, sched_idle_cpu), so the client stays.
- * - SPIN: by one worker, which looks for the next request for a while before it sleeps. Best where
- *   an interrupt to another CPU is dear and a system call cheap: in emulators.
- * - CREW: by a worker for each CPU, where the scheduler wants them. Best beside CPU hogs.
- * - FREE: by one worker, where the scheduler wants it. In place of SPIN and CREW beside busy channels
- *   of the same process, whose clients need the CPUs that those would take.
- *
- * A few clients, no more than CPUs, are served by the CREW, in pairs (pairs.c). More keep every CPU busy
- * anyway, and a worker is woken where its client is. They are served, by trial again,
- *
- * - by the CREW,
- * - by IDLERS, a CREW in SCHED_IDLE: clients bring several requests before it runs. With fewer
- *   clients that looks fast at first, until they come to share a CPU.
+ * There are several ways to serve (ways.c), which are tried, and the fastest kept (trial.c). A few clients
+ * of a device in C, no more than CPUs, are served by the CREW, in pairs (pairs.c). More keep every CPU
+ * busy anyway, and a worker is woken where its client is.
  *
  * Workers beyond those that serve are parked: the kernel wakes the one that has slept longest in its
  * read, and each that takes a turn has to be fetched from wherever it slept.
@@ -46,6 +31,7 @@
 #include "placement/seats.h"
 #include "base/thread.h"
 #include "placement/trial.h"
+#include "placement/ways.h"
 
 #define LOOK_NS INT64_C(4000000)
 #define IDLE_NS INT64_C(20000000) /* a gap between requests that says nothing about speed */
@@ -53,32 +39,18 @@
 #define STARVED_NS INT64_C(1000000) /* more than that is no wait for the client's own turn */
 #define SPIN_NS UINT64_C(200000)  /* longer than a client takes between two calls */
 
-struct way {
-    const char *name;
-    enum { ONE, ONE_A_CPU } readers; /* workers that read */
-    bool idle;  /* in SCHED_IDLE */
-    bool bound; /* to the client's CPU */
-    bool spins;
-};
-static const struct way
-    FOLLOW = {.name = "follow", .readers = ONE, .idle = true, .bound = true},
-    FREE = {.name = "free", .readers = ONE},
-    SPIN = {.name = "spin", .readers = ONE, .spins = true},
-    CREW = {.name = "crew", .readers = ONE_A_CPU},
-    IDLERS = {.name = "idlers", .readers = ONE_A_CPU, .idle = true};
-/* The first is what is done before the first trial; of CALM see trial.h. */
-static const struct way *const ways_one[] = {&FOLLOW, &CREW, &SPIN};
-static const struct way *const ways_beside[] = {&FREE, &FOLLOW};
-static const struct way *const ways_many[] = {&CREW, &IDLERS};
 static const char *const policy_names[] = {
     [PLACEMENT_NONE] = "none", [PLACEMENT_FOLLOW] = "follow", [PLACEMENT_LIST] = "list"};
-#define CALM_ONE 1
-#define CALM_BESIDE 0
-#define CALM_MANY 0
+/* Which of some ways is in force. */
+struct contest {
+    const struct way *const *ways;
+    struct trial trial;
+};
 
 struct placement {
     struct placement *next; /* all_lock */
     int policy;
+    const struct plan *plan; /* NULL: nothing is tried */
     struct seats seats;
     struct callers callers;
     _Atomic int64_t next_look;
@@ -87,11 +59,12 @@ struct placement {
     int64_t waited_ns; /* sum of the workers' run delays at the last look; -1: not looked at */
     _Atomic int64_t looked_at;
     struct company company;
-    struct trial one, beside, many; /* ways_one and so on */
+    struct contest one, beside, many; /* of the plan */
     struct pairs pairs;
-    const struct trial *last; /* of them that was looked at; NULL: pairs were */
+    const struct contest *last; /* of them that was looked at; NULL: pairs were */
     _Atomic unsigned clients; /* company.callers, for the other placements */
     _Atomic uint64_t spin_ns; /* how long a worker looks for its next request */
+    _Atomic bool wants_many;  /* ONE_A_CPU */
     struct park park;
     _Atomic(const char *) choice; /* the name of the way in force, for people */
 };
@@ -99,6 +72,12 @@ struct placement {
 /* The placements of this process, whose clients are each other's company. */
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
 static struct placement *all;                                /* all_lock */
+
+/* Whether it is for us to say where workers run. */
+static bool places(const struct placement *placement)
+{
+    return placement->policy == PLACEMENT_FOLLOW;
+}
 
 static int64_t now_ns(void)
 {
@@ -168,7 +147,8 @@ static int crowded_cpu(const struct placement *placement, const struct callers_l
 static void serve(struct placement *placement, const struct way *way, int cpu)
 {
     placement->spin_ns = way->spins ? SPIN_NS : 0;
-    placement->choice = way->name;
+    placement->wants_many = way->readers == ONE_A_CPU;
+    placement->choice = places(placement) ? way->name : policy_names[placement->policy];
     park_want(&placement->park, way->readers == ONE ? 1 : seats_cpus(&placement->seats));
     seats_take(&placement->seats, (struct seat){cpu, way->idle ? SCHED_IDLE : SCHED_OTHER});
 }
@@ -195,17 +175,16 @@ static void serve_pairs(struct placement *placement, int64_t now, const struct c
     placement->choice = "pairs";
 }
 
-static void serve_by_trial(struct placement *placement, struct trial *trial,
-                           const struct way *const *ways, int64_t now, uint32_t seen,
-                           enum trial_time time)
+static void serve_by_trial(struct placement *placement, struct contest *contest, int64_t now,
+                           uint32_t seen, enum trial_time time)
 {
     const struct way *way;
 
-    if (placement->last != trial)
+    if (placement->last != contest)
         time = TIME_OTHER; /* it has not been looked at for a while */
-    placement->last = trial;
-    trial_look(trial, now, seen, time);
-    way = ways[trial->way];
+    placement->last = contest;
+    trial_look(&contest->trial, now, seen, time);
+    way = contest->ways[contest->trial.way];
     serve(placement, way, way->bound ? cpu_to_follow(placement) : AT_LARGE);
 }
 
@@ -219,21 +198,22 @@ static void look(struct placement *placement, int64_t now)
     placement->clients = placement->company.callers;
     if (other)
         pairs_init(&placement->pairs, now);
-    if (placement->company.several && many <= seats_cpus(&placement->seats))
+    if (placement->company.several && placement->plan->pairs &&
+        many <= seats_cpus(&placement->seats))
         serve_pairs(placement, now, &look);
     else if (placement->company.several)
-        serve_by_trial(placement, &placement->many, ways_many, now, look.seen, time);
+        serve_by_trial(placement, &placement->many, now, look.seen, time);
     else if (many > 1)
-        serve_by_trial(placement, &placement->beside, ways_beside, now, look.seen, time);
+        serve_by_trial(placement, &placement->beside, now, look.seen, time);
     else
-        serve_by_trial(placement, &placement->one, ways_one, now, look.seen, time);
+        serve_by_trial(placement, &placement->one, now, look.seen, time);
 }
 
 void placement_see(struct placement *placement, unsigned worker, uint32_t pid, bool left)
 {
     int64_t now;
 
-    if (placement->policy != PLACEMENT_FOLLOW)
+    if (!placement->plan)
         return;
     callers_note(&placement->callers, worker, pid, left);
     now = now_ns();
@@ -250,6 +230,11 @@ uint64_t placement_spin_ns(const struct placement *placement)
     return atomic_load_explicit(&placement->spin_ns, memory_order_relaxed);
 }
 
+bool placement_wants_many(const struct placement *placement)
+{
+    return atomic_load_explicit(&placement->wants_many, memory_order_relaxed);
+}
+
 const char *placement_choice(const struct placement *placement)
 {
     return atomic_load_explicit(&placement->choice, memory_order_relaxed);
@@ -257,32 +242,56 @@ const char *placement_choice(const struct placement *placement)
 
 /* --- life -------------------------------------------------------------------------------------- */
 
-struct placement *placement_new(const struct channel_options *options)
+static const struct plan *plan_of(const struct placement *placement, bool runs_python)
 {
-    struct placement *placement = calloc(1, sizeof(*placement));
+    if (places(placement))
+        return runs_python ? &PLAN_PYTHON : &PLAN_DATA;
+    return runs_python ? &PLAN_ANYWHERE : NULL;
+}
 
-    if (!placement)
-        return NULL;
-    placement->policy = options->placement;
-    placement->company.callers = 1;
-    placement->clients = 1;
-    placement->waited_ns = -1;
-    park_init(&placement->park);
-    trial_init(&placement->one, now_ns(), options->spin_us == 0 ? 2 : 3, CALM_ONE);
-    trial_init(&placement->beside, now_ns(), 2, CALM_BESIDE);
-    trial_init(&placement->many, now_ns(), 2, CALM_MANY);
-    pairs_init(&placement->pairs, now_ns());
-    atomic_flag_clear(&placement->looking);
+static void contest_init(struct contest *contest, const struct ways *ways, bool may_spin)
+{
+    const bool spins = ways->way[ways->n - 1]->spins;
+    const unsigned n = ways->n - (spins && !may_spin);
+
+    contest->ways = ways->way;
+    trial_init(&contest->trial, now_ns(), n, ways->first < n ? ways->first : 0, ways->calm);
+}
+
+static int find_policy(struct placement *placement, const struct channel_options *options)
+{
     if (seats_init(&placement->seats) < 0)
-        placement->policy = PLACEMENT_NONE;
+        return PLACEMENT_NONE;
     if (options->placement == PLACEMENT_LIST) {
         CPU_ZERO(&placement->seats.home);
         for (uint32_t i = 0; i < options->cpus; i++)
             CPU_SET(options->cpu[i], &placement->seats.home);
     }
-    if (placement->policy == PLACEMENT_FOLLOW &&
+    if (options->placement == PLACEMENT_FOLLOW &&
         (seats_cpus(&placement->seats) < 2 || !thread_may_leave_idle()))
-        placement->policy = PLACEMENT_NONE;
+        return PLACEMENT_NONE;
+    return (int)options->placement;
+}
+
+struct placement *placement_new(const struct channel_options *options, bool runs_python)
+{
+    struct placement *placement = calloc(1, sizeof(*placement));
+
+    if (!placement)
+        return NULL;
+    placement->company.callers = 1;
+    placement->clients = 1;
+    placement->waited_ns = -1;
+    park_init(&placement->park);
+    pairs_init(&placement->pairs, now_ns());
+    atomic_flag_clear(&placement->looking);
+    placement->policy = find_policy(placement, options);
+    placement->plan = plan_of(placement, runs_python);
+    if (placement->plan) {
+        contest_init(&placement->one, &placement->plan->one, options->spin_us != 0);
+        contest_init(&placement->beside, &placement->plan->beside, options->spin_us != 0);
+        contest_init(&placement->many, &placement->plan->many, options->spin_us != 0);
+    }
     placement->choice = policy_names[placement->policy];
     LOCKED(&all_lock);
     placement->next = all;
@@ -294,9 +303,9 @@ struct placement *placement_new(const struct channel_options *options)
  * would have the clients wait for a worker in SCHED_IDLE, a second and more in an emulator. */
 void placement_follow_death(struct placement *placement)
 {
-    trial_be_calm(&placement->one, now_ns());
-    trial_be_calm(&placement->beside, now_ns());
-    trial_be_calm(&placement->many, now_ns());
+    trial_be_calm(&placement->one.trial, now_ns());
+    trial_be_calm(&placement->beside.trial, now_ns());
+    trial_be_calm(&placement->many.trial, now_ns());
 }
 
 void placement_free(struct placement *placement)
@@ -338,7 +347,7 @@ void placement_end(struct placement *placement)
     const struct timespec nap = {.tv_nsec = 1000000};
 
     park_close(&placement->park);
-    if (placement->policy != PLACEMENT_FOLLOW)
+    if (!placement->plan)
         return;
     for (unsigned tries = 0; atomic_flag_test_and_set(&placement->looking); tries++) {
         if (placement->ended || tries == 100)

@@ -10,7 +10,8 @@
 #include "scullv.h"
 
 struct placement;
-struct placement *placement_new(const struct channel_options *options); /* NULL: no memory */
+/* `runs_python`: the workers do, one at a time mostly. NULL: no memory. */
+struct placement *placement_new(const struct channel_options *options, bool runs_python);
 /* The workers follow others that died: what waits comes first, nothing is tried for a moment. */
 void placement_follow_death(struct placement *placement);
 void placement_free(struct placement *placement);
@@ -22,6 +23,8 @@ void placement_leave(struct placement *placement, unsigned worker);
 void placement_see(struct placement *placement, unsigned worker, uint32_t pid, bool left);
 /* How long a worker that has answered a request looks for the next one before it sleeps, ns. */
 uint64_t placement_spin_ns(const struct placement *placement);
+/* Whether several workers should read, where they run Python. */
+bool placement_wants_many(const struct placement *placement);
 /* What is in force, in a word for people: "none", "list", or the way. Any thread. */
 const char *placement_choice(const struct placement *placement);
 /* Before a worker reads; they are numbered from 0. Waits while those before it are enough. */

@@ -27,10 +27,10 @@ static void hold(struct trial *trial, unsigned best, int64_t now, int64_t length
     trial->until = now + length;
 }
 
-void trial_init(struct trial *trial, int64_t now, unsigned ways, unsigned calm)
+void trial_init(struct trial *trial, int64_t now, unsigned ways, unsigned first, unsigned calm)
 {
     *trial = (struct trial){.ways = ways, .calm = calm, .hold_ns = HOLD_FIRST_NS};
-    hold(trial, 0, now, HOLD_FIRST_NS);
+    hold(trial, first, now, HOLD_FIRST_NS);
 }
 
 void trial_be_calm(struct trial *trial, int64_t now)

@@ -24,8 +24,8 @@ struct trial {
     double rate[TRIAL_WAYS]; /* requests a nanosecond, the best window of each in this trial */
 };
 
-/* Begins with way 0. */
-void trial_init(struct trial *trial, int64_t now, unsigned ways, unsigned calm);
+/* Begins with the way `first`. */
+void trial_init(struct trial *trial, int64_t now, unsigned ways, unsigned first, unsigned calm);
 /* Takes the calm way for a second. */
 void trial_be_calm(struct trial *trial, int64_t now);
 /* Time passes: `requests` were answered since the last look, which were a time like that. What is

@@ -6,23 +6,55 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any
 
 logger = logging.getLogger(__name__)
 
 _lock = threading.Lock()
-_loop: asyncio.AbstractEventLoop | None = None  # under _lock
+_loop: HandlerLoop | None = None  # under _lock
 _tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps weak references only
 _pid = 0  # of the process that started it: a thread does not survive fork
 
 
-def handler_loop() -> asyncio.AbstractEventLoop:
+class HandlerLoop(asyncio.SelectorEventLoop):
+    """One whose tasks can begin at once. A new task asks its loop for its first step
+    (call_soon()), which would come after another look at all descriptors: that look costs as much
+    as a short handler."""
+
+    _first_step: tuple[Callable[..., object], tuple[Any, ...], Context | None] | None = None
+    _keeps_step = False
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        if self._keeps_step:
+            self._keeps_step = False
+            self._first_step = callback, args, context
+            return asyncio.Handle(callback, args, self, context)
+        return super().call_soon(callback, *args, context=context)
+
+    def begin(self, driver: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that runs to where it waits before this returns. Not from within a task."""
+        self._keeps_step = True
+        task = self.create_task(driver)
+        assert self._first_step is not None
+        step, args, context = self._first_step
+        self._first_step = None
+        if context is None:
+            step(*args)
+        else:
+            context.run(step, *args)
+        return task
+
+
+def handler_loop() -> HandlerLoop:
     """The loop. It runs until the interpreter ends."""
     global _loop, _pid
     with _lock:
         if _loop is None or _pid != os.getpid():
-            _loop, _pid = asyncio.new_event_loop(), os.getpid()
+            _loop, _pid = HandlerLoop(), os.getpid()
             thread = threading.Thread(target=_run, args=(_loop,), name="cuse-asyncio", daemon=True)
             thread.start()
         return _loop
@@ -30,7 +62,13 @@ def handler_loop() -> asyncio.AbstractEventLoop:
 
 def start(driver: Coroutine[Any, Any, None]) -> None:
     """Makes a task of it. On the loop."""
-    task = asyncio.get_running_loop().create_task(driver)
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, HandlerLoop) and asyncio.current_task(loop) is None:
+        task = loop.begin(driver)
+        if task.done():
+            return
+    else:
+        task = loop.create_task(driver)
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
 

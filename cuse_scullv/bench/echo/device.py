@@ -10,15 +10,15 @@ from cuse_scullv import cuse
 class Echo(cuse.Device):
     """Each open file gives back what was written to it last."""
 
-    def open(self, file: cuse.File) -> list[bytes]:
-        return [b""]
+    def open(self, file: cuse.File) -> memoryview:
+        return memoryview(b"")
 
     def write(self, file: cuse.File, data: memoryview) -> int:
-        file.state[0] = bytes(data)
+        file.state = data
         return len(data)
 
-    def read(self, file: cuse.File, size: int) -> bytes:
-        last: bytes = file.state[0]
+    def read(self, file: cuse.File, size: int) -> memoryview:
+        last: memoryview = file.state
         return last[:size]
 
 

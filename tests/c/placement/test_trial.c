@@ -16,7 +16,7 @@ struct machine {
 static struct machine machine(unsigned ways, uint32_t first, uint32_t second, uint32_t third)
 {
     struct machine m = {.now = 1000 * MS, .speed = {first, second, third}};
-    trial_init(&m.trial, m.now, ways, 1);
+    trial_init(&m.trial, m.now, ways, 0, 1);
     return m;
 }
 
