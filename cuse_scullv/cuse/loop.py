@@ -36,7 +36,10 @@ class HandlerLoop(asyncio.SelectorEventLoop):
         return super().call_soon(callback, *args, context=context)
 
     def begin(self, driver: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task that runs to where it waits before this returns. Not from within a task."""
+        """A task, which runs to where it waits before this returns, but where this is called
+        within a task, or a task factory has been set, whose tasks may begin otherwise."""
+        if asyncio.current_task(self) is not None or self.get_task_factory() is not None:
+            return self.create_task(driver)
         self._keeps_step = True
         task = self.create_task(driver)
         assert self._first_step is not None
@@ -63,14 +66,11 @@ def handler_loop() -> HandlerLoop:
 def start(driver: Coroutine[Any, Any, None]) -> None:
     """Makes a task of it. On the loop."""
     loop = asyncio.get_running_loop()
-    if isinstance(loop, HandlerLoop) and asyncio.current_task(loop) is None:
-        task = loop.begin(driver)
-        if task.done():
-            return
-    else:
-        task = loop.create_task(driver)
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
+    assert isinstance(loop, HandlerLoop)
+    task = loop.begin(driver)
+    if not task.done():
+        _tasks.add(task)
+        task.add_done_callback(_tasks.discard)
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
