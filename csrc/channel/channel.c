@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -80,6 +81,19 @@ static void on_end(struct workers *workers, int error)
     call = call_new_bare(CALL_HANGUP);
     if (call)
         workers_tell(workers, call);
+}
+
+bool channel_attach(struct fuse_session *session, const struct fuse_custom_io *io, int fd,
+                    bool *is_seen)
+{
+    char path[32];
+    int rc = fuse_session_custom_io(session, io, fd);
+
+    *is_seen = rc == 0;
+    if (rc != -EOPNOTSUPP)
+        return rc == 0;
+    snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+    return fuse_session_mount(session, path) == 0;
 }
 
 /* Tells the session of the kernel's INIT, which the kernel sends once. */
@@ -229,10 +243,8 @@ ssize_t channel_send(const struct channel *channel, int fd, const struct iovec *
 {
     ssize_t length = 0;
 
-    if (!channel->resumed) {
-        call_record(iov, count);
+    if (!channel->resumed)
         return writev(fd, iov, count);
-    }
     for (int i = 0; i < count; i++)
         length += (ssize_t)iov[i].iov_len;
     return length;

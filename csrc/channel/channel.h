@@ -8,6 +8,11 @@
 #include "channel/room.h"
 #include "channel/upcall.h"
 
+/* `fd` is the session's from here on, or stays the caller's: false. `is_seen`: what libfuse sends goes by
+ * `io`. Not every build of it can do so (Debian's 3.18.3): it writes to `fd` by itself then. */
+bool channel_attach(struct fuse_session *session, const struct fuse_custom_io *io, int fd,
+                    bool *is_seen);
+
 struct channel_setup {
     struct fuse_session *session; /* its fd is ours; owned by the channel from channel_prepare on */
     int fd;

@@ -141,6 +141,7 @@ static struct fuse_session *new_session(int fd, const struct cuse_setup *setup,
         .flags = setup->unrestricted ? CUSE_UNRESTRICTED_IOCTL : 0,
     };
     struct fuse_session *session;
+    bool is_seen; /* no matter: all but the greeting is sent by reply.c */
     int n = snprintf(devname, sizeof(devname), "DEVNAME=%s", setup->name);
 
     if (n < 0 || (size_t)n >= sizeof(devname)) {
@@ -153,7 +154,7 @@ static struct fuse_session *new_session(int fd, const struct cuse_setup *setup,
         errno = ENOMEM;
         return NULL;
     }
-    if (fuse_session_custom_io(session, &io, fd) != 0) {
+    if (!channel_attach(session, &io, fd, &is_seen)) {
         fuse_session_destroy(session);
         errno = ENOMEM;
         return NULL;

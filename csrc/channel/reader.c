@@ -133,7 +133,7 @@ static void decode(struct workers *workers, struct room *room, size_t length)
         ledger_keep_greeting(workers->ledger, room->message, length);
     if (workers->ledger && ledger_saves(workers->ledger))
         note_interrupt(workers->ledger, room->message, length);
-    fuse_session_process_buf(workers->session, &message);
+    call_decode(workers->session, &message);
     if (room_opcode(room) == FUSE_INTERRUPT && workers->kind != REQUEST_FOREIGN)
         return_interrupt(workers);
 }

@@ -13,7 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/fuse.h>
+
 #include "base/killpoint.h"
+#include "channel/reply.h"
 #include "filter/filters.h"
 #include "filter/flip.h"
 #include "store/handle.h"
@@ -22,6 +25,7 @@ struct pending {
     struct call call; /* first: what Python sees is the pending itself */
     struct call *next; /* in the queue */
     fuse_req_t req;   /* NULL: nobody waits for an answer */
+    uint64_t unique;  /* of its message */
     struct upcalls *upcalls; /* counts the call; NULL with req */
     uint64_t begun_ns;
     void *kept;       /* our copy of the data */
@@ -36,8 +40,8 @@ struct pending {
 
 static _Atomic uint64_t last_id;
 
-/* The call that this thread answers, where the answer is to outlive the process. */
-static _Thread_local struct pending *answering;
+/* `unique` of the message that this thread has libfuse decode. */
+static _Thread_local uint64_t decoded;
 
 static struct pending *pending_of(struct call *call)
 {
@@ -98,6 +102,12 @@ static void heed_filters(struct pending *pending)
     pending->call.refusal = verdict->error;
 }
 
+void call_decode(struct fuse_session *session, const struct fuse_buf *message)
+{
+    decoded = ((const struct fuse_in_header *)message->mem)->unique;
+    fuse_session_process_buf(session, message);
+}
+
 struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_file_info *fi,
                       const void *data, size_t size)
 {
@@ -109,6 +119,7 @@ struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_fil
         return NULL;
     }
     pending->req = req;
+    pending->unique = decoded;
     pending->upcalls = fuse_req_userdata(req);
     atomic_fetch_add_explicit(&pending->upcalls->under_way, 1, memory_order_relaxed);
     pending->begun_ns = counters_now_ns();
@@ -259,17 +270,29 @@ fuse_req_t call_request(const struct call *call)
 
 /* --- answers ----------------------------------------------------------------------------------- */
 
-/* Before an answer is sent. */
-static fuse_req_t begin_answer(struct pending *pending)
+static void record(void *arg, const struct iovec *iov, int count)
 {
-    if (pending->journal && ledger_saves(pending->upcalls->ledger))
-        answering = pending;
+    struct pending *pending = arg;
+
+    ledger_answer_call(pending->upcalls->ledger, pending->journal, iov, count);
+}
+
+/* Of one that is sent now. */
+static struct reply begin_answer(struct pending *pending)
+{
+    const bool saves = pending->journal && ledger_saves(pending->upcalls->ledger);
+
     KILL_POINT(KILL_UNANSWERED);
-    return pending->req;
+    return (struct reply){
+        .fd = pending->upcalls->fd,
+        .unique = pending->unique,
+        .record = saves ? record : NULL,
+        .arg = pending,
+    };
 }
 
 /* The same, of one that ends the request: it is counted before its client goes on. */
-static fuse_req_t answer(struct pending *pending, uint64_t bytes, int error)
+static struct reply answer(struct pending *pending, uint64_t bytes, int error)
 {
     const struct call *call = &pending->call;
 
@@ -278,19 +301,17 @@ static fuse_req_t answer(struct pending *pending, uint64_t bytes, int error)
     return begin_answer(pending);
 }
 
-void call_record(const struct iovec *iov, int count)
+/* By libfuse, which has freed the request. */
+static int answered_by_hook(struct call *call, int rc)
 {
-    struct pending *pending = answering;
-
-    answering = NULL;
-    if (pending)
-        ledger_answer_call(pending->upcalls->ledger, pending->journal, iov, count);
+    pending_free(pending_of(call));
+    return rc == -ENOENT ? 0 : rc; /* ENOENT: the client is gone */
 }
 
 static int answered(struct call *call, int rc)
 {
-    pending_free(pending_of(call));
-    return rc == -ENOENT ? 0 : rc; /* ENOENT: the client is gone */
+    fuse_reply_none(pending_of(call)->req); /* frees it */
+    return answered_by_hook(call, rc);
 }
 
 int call_reply_error(struct call *call, int error)
@@ -298,14 +319,16 @@ int call_reply_error(struct call *call, int error)
     struct pending *pending = pending_of(call);
     struct ledger *ledger = pending->upcalls->ledger;
     const bool ends = call->kind == CALL_RELEASE && ledger;
-    fuse_req_t req;
+    struct reply reply;
     int rc;
 
     /* The open file ends here, whatever Python made of it; what is saved of it ends with the answer. */
     if (ends && !ledger_saves(ledger))
         pending->closed = ledger_close(ledger, pending->fi.fh);
-    req = answer(pending, 0, error);
-    rc = pending->done ? pending->done(call, error) : fuse_reply_err(req, error);
+    reply = answer(pending, 0, error);
+    if (pending->done)
+        return answered_by_hook(call, pending->done(call, error));
+    rc = reply_error(&reply, error);
     if (ends && ledger_saves(ledger))
         ledger_disown(ledger, pending->fi.fh);
     return answered(call, rc);
@@ -316,17 +339,30 @@ uint64_t call_take_handle(struct call *call, struct handle *handle)
     return ledger_open(pending_of(call)->upcalls->ledger, handle, call);
 }
 
-int call_reply_open(struct call *call, uint64_t number)
+/* A view has more to say than the number. */
+static int reply_open_of(struct call *call, const struct reply *reply, uint64_t fh)
 {
     struct pending *pending = pending_of(call);
     struct fuse_file_info fi = pending->fi;
-    struct ledger *ledger = pending->upcalls->ledger;
     int rc;
 
-    fi.fh = ledger ? number : number << 1 | 1;
-    if (pending->hook)
-        pending->hook(call, &fi);
-    rc = fuse_reply_open(answer(pending, 0, 0), &fi);
+    if (!pending->hook) {
+        rc = reply_open(reply, fh);
+        fuse_reply_none(pending->req);
+        return rc;
+    }
+    fi.fh = fh;
+    pending->hook(call, &fi);
+    return fuse_reply_open(pending->req, &fi);
+}
+
+int call_reply_open(struct call *call, uint64_t number)
+{
+    struct pending *pending = pending_of(call);
+    struct ledger *ledger = pending->upcalls->ledger;
+    const struct reply reply = answer(pending, 0, 0);
+    int rc = reply_open_of(call, &reply, ledger ? number : number << 1 | 1);
+
     /* A second answer is ENOENT too. */
     if (rc < 0 && ledger && !call->open)
         ledger_disown(ledger, number);
@@ -337,58 +373,57 @@ int call_reply_open(struct call *call, uint64_t number)
 /* The data are Python's: what changes is a copy. */
 static int reply_flipped(struct call *call, const void *data, size_t size)
 {
-    const struct pending *pending = pending_of(call);
+    struct pending *pending = pending_of(call);
     uint8_t *changed = malloc(size);
+    struct reply reply;
     int rc;
 
     if (!changed)
         return call_reply_error(call, ENOMEM);
     memcpy(changed, data, size);
     flip_all(changed, size, pending->flipped, pending->dice);
-    rc = answered(call, fuse_reply_buf(answer(pending_of(call), size, 0), (char *)changed, size));
+    reply = answer(pending, size, 0);
+    rc = answered(call, reply_data(&reply, changed, size));
     free(changed);
     return rc;
 }
 
 int call_reply_data(struct call *call, const void *data, size_t size)
 {
+    struct reply reply;
+
     if (pending_of(call)->flipped && size)
         return reply_flipped(call, data, size);
-    return answered(call, fuse_reply_buf(answer(pending_of(call), size, 0), data, size));
+    reply = answer(pending_of(call), size, 0);
+    return answered(call, reply_data(&reply, data, size));
 }
 
 int call_reply_written(struct call *call, size_t size)
 {
-    return answered(call, fuse_reply_write(answer(pending_of(call), size, 0), size));
+    const struct reply reply = answer(pending_of(call), size, 0);
+
+    return answered(call, reply_written(&reply, size));
 }
 
 int call_reply_ioctl(struct call *call, int result, const void *data, size_t size)
 {
-    struct pending *pending = pending_of(call);
-    fuse_req_t req = answer(pending, call->data_size + size, 0);
+    const struct reply reply = answer(pending_of(call), call->data_size + size, 0);
 
-    return answered(call, fuse_reply_ioctl(req, result, data, size));
+    return answered(call, reply_ioctl(&reply, result, data, size));
 }
 
 int call_reply_retry(struct call *call, const uint64_t *areas, size_t n_in, size_t n_out)
 {
-    struct iovec *iov = calloc(n_in + n_out + 1, sizeof(*iov));
-    int rc;
+    const struct reply reply = begin_answer(pending_of(call));
 
-    if (!iov)
-        return call_reply_error(call, ENOMEM);
-    for (size_t i = 0; i < n_in + n_out; i++) {
-        iov[i].iov_base = (void *)(uintptr_t)areas[2 * i];
-        iov[i].iov_len = areas[2 * i + 1];
-    }
-    rc = fuse_reply_ioctl_retry(begin_answer(pending_of(call)), iov, n_in, iov + n_in, n_out);
-    free(iov);
-    return answered(call, rc);
+    return answered(call, reply_retry(&reply, areas, n_in, n_out));
 }
 
 int call_reply_poll(struct call *call, unsigned events)
 {
-    return answered(call, fuse_reply_poll(answer(pending_of(call), 0, 0), events));
+    const struct reply reply = answer(pending_of(call), 0, 0);
+
+    return answered(call, reply_poll(&reply, events));
 }
 
 int call_notify_poll(uint64_t poll)

@@ -20,6 +20,8 @@ struct upcalls {
     _Atomic unsigned under_way; /* made, and not answered to the end */
 };
 
+/* Has libfuse decode a message, whose callbacks make calls. */
+void call_decode(struct fuse_session *session, const struct fuse_buf *message);
 /* A call for `req` (kept: the reply consumes it). `data` is borrowed until its upcall returns.
  * NULL: no memory, and `req` has been answered with ENOMEM. */
 struct call *call_new(fuse_req_t req, enum call_kind kind, const struct fuse_file_info *fi,
@@ -34,8 +36,6 @@ struct call **call_next(struct call *call);
 bool call_keep_data(struct call *call);
 /* The call is run by what this journal says, whose slot (ledger.h) ends with the call. NULL: none. */
 void call_keep_journal(struct call *call, struct journal *journal);
-/* What this thread sends now: if it is the answer of a call that is kept, it is kept too. */
-void call_record(const struct iovec *iov, int count);
 /* For calls without a request (HANGUP, CROWDED), which end with call_run. */
 struct call *call_new_bare(enum call_kind kind);
 /* Of a call that Python never saw: the poll handle that it would have given back. */

@@ -199,15 +199,15 @@ fail:
     return NULL;
 }
 
-static struct fuse_session *new_session(int fd, struct channel *channel)
+static struct fuse_session *new_session(int fd, struct fileview *view)
 {
     char program[] = "cuse_scullv", *argv[] = {program, NULL};
     struct fuse_args args = FUSE_ARGS_INIT(1, argv);
     struct fuse_session *session =
-        fuse_session_new(&args, &view_operations, sizeof(view_operations), channel);
+        fuse_session_new(&args, &view_operations, sizeof(view_operations), view->channel);
 
     fuse_opt_free_args(&args);
-    if (session && fuse_session_custom_io(session, &view_io, fd) != 0) {
+    if (session && !channel_attach(session, &view_io, fd, &view->is_seen)) {
         fuse_session_destroy(session);
         session = NULL;
     }
@@ -232,7 +232,7 @@ static int prepare(struct fileview *view, int fd, const struct fileview_setup *s
     struct ledger *ledger = setup->ledger;
     int rc = -ENOMEM;
 
-    view->session = filters ? new_session(fd, view->channel) : NULL;
+    view->session = filters ? new_session(fd, view) : NULL;
     if (!view->session) {
         free(filters);
         close(fd);

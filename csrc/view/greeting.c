@@ -1,4 +1,5 @@
-/* greeting: what INIT and open replies say that libfuse cannot: it is put into them on their way out.
+/* greeting: what INIT and open replies say that libfuse cannot: it is put into them on their way out; or
+ * libfuse says it, where it can (from 3.17 on) and nobody sees what it sends.
  *
  * From Linux 6.6 on (protocol 7.39) files are opened for direct I/O and can be mapped all the same, if
  * the INIT reply asks for FUSE_DIRECT_IO_ALLOW_MMAP, of which libfuse before 3.17 knows nothing. */
@@ -25,6 +26,25 @@ static _Thread_local bool greeting;
 /* Whose open reply this thread sends next; NULL: nobody's that has more to say. */
 static _Thread_local const struct view_file *opened;
 
+/* Before the answer, as nobody sees that; what the kernel asks meanwhile waits for it. */
+static void ask_libfuse(struct fileview *view, struct fuse_conn_info *conn)
+{
+#ifdef FUSE_CAP_PASSTHROUGH
+    view->mmap_direct = conn->capable & FUSE_CAP_DIRECT_IO_ALLOW_MMAP;
+    view->passthrough = view->passthrough && conn->capable & FUSE_CAP_PASSTHROUGH;
+    if (view->mmap_direct)
+        conn->want |= FUSE_CAP_DIRECT_IO_ALLOW_MMAP;
+    if (view->passthrough) {
+        conn->want |= FUSE_CAP_PASSTHROUGH | (conn->capable & FUSE_CAP_HANDLE_KILLPRIV_V2);
+        conn->max_backing_stack_depth = STACK_DEPTH;
+    }
+#else
+    (void)conn;
+    view->mmap_direct = view->passthrough = false;
+#endif
+    channel_set_ready(view->channel, 0);
+}
+
 void view_init(void *userdata, struct fuse_conn_info *conn)
 {
     struct fileview *view = channel_arg(userdata);
@@ -41,7 +61,9 @@ void view_init(void *userdata, struct fuse_conn_info *conn)
                                    FUSE_CAP_PARALLEL_DIROPS);
     view->kernel_minor = conn->proto_minor;
     view->mmap_direct = conn->proto_minor >= MINOR_DIRECT_IO_ALLOW_MMAP;
-    greeting = true;
+    greeting = view->is_seen;
+    if (!view->is_seen)
+        ask_libfuse(view, conn);
 }
 
 static void amend_init(struct fileview *view, const struct iovec *iov, int count)
@@ -72,6 +94,18 @@ static void amend_open(const struct iovec *iov, int count)
     opened = NULL;
 }
 
+/* As amend_open. */
+static void say_by_libfuse(const struct view_file *file, struct fuse_file_info *fi)
+{
+#ifdef FUSE_CAP_PASSTHROUGH
+    fi->parallel_direct_writes = !file->backing_id && file->view->mmap_direct;
+    fi->direct_io = fi->direct_io && !file->backing_id;
+    fi->backing_id = file->backing_id;
+#else
+    (void)file, (void)fi;
+#endif
+}
+
 void view_opened(struct call *call, struct fuse_file_info *fi)
 {
     struct fileview *view = view_of(call_request(call));
@@ -84,7 +118,10 @@ void view_opened(struct call *call, struct fuse_file_info *fi)
     passthrough_wait(view);
     if (!call->open) /* else it was counted when this process began */
         atomic_fetch_add(&file->opens, 1);
-    opened = file;
+    if (view->is_seen)
+        opened = file;
+    else
+        say_by_libfuse(file, fi);
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)

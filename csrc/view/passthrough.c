@@ -20,7 +20,6 @@
 #define INIT_HANDLE_KILLPRIV_V2 (1u << 28)
 #define OPEN_PASSTHROUGH (1u << 7)
 #define OPEN_DIRECT_IO_BITS (1u << 0 | 1u << 6) /* and PARALLEL_DIRECT_WRITES */
-#define STACK_DEPTH 1u /* file systems that ours may stand on, counted as overlayfs counts */
 
 struct backing_map {
     int32_t fd;

@@ -6,6 +6,8 @@
 
 #include "view/files.h"
 
+#define STACK_DEPTH 1u /* file systems that ours may stand on, counted as overlayfs counts */
+
 /* Asks for it, in a reply to INIT of `length` bytes behind its header that goes out next. */
 void passthrough_greet(struct fileview *view, struct fuse_init_out *out, size_t length);
 /* Until it is known which files are handed over. */
