@@ -1,6 +1,6 @@
 /* cuse: a channel that is a character device.
  *
- * libfuse's CUSE session on a descriptor of ours (fuse_session_custom_io), so that many devices
+ * libfuse's CUSE session on a descriptor of ours (channel_attach), so that many devices
  * fit one process, nothing is daemonized and no signal handler is set. The callbacks only make
  * calls; those READs and WRITEs that are answered in C never come here. */
 #include <errno.h>
