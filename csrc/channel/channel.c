@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fuse_log.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,12 +84,21 @@ static void on_end(struct workers *workers, int error)
         workers_tell(workers, call);
 }
 
+/* What libfuse says of a build that cannot do this is no news to who is served all the same. */
+static void say_nothing(enum fuse_log_level level, const char *format, va_list arguments)
+{
+    (void)level, (void)format, (void)arguments;
+}
+
 bool channel_attach(struct fuse_session *session, const struct fuse_custom_io *io, int fd,
                     bool *is_seen)
 {
     char path[32];
-    int rc = fuse_session_custom_io(session, io, fd);
+    int rc;
 
+    fuse_set_log_func(say_nothing);
+    rc = fuse_session_custom_io(session, io, fd);
+    fuse_set_log_func(NULL);
     *is_seen = rc == 0;
     if (rc != -EOPNOTSUPP)
         return rc == 0;
