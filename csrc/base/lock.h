@@ -1,4 +1,4 @@
-/* lock: a mutex that is released where its scope ends.
+/* lock: a mutex that is released where its scope ends, and a condition with the right clock.
  *
  *     LOCKED(&store->lock);     held until the enclosing block is left, by any way
  *
@@ -7,6 +7,18 @@
 #define LOCK_H
 
 #include <pthread.h>
+#include <time.h>
+
+/* A condition whose deadlines are of CLOCK_MONOTONIC. */
+static inline void cond_init_monotonic(pthread_cond_t *cond)
+{
+    pthread_condattr_t clock;
+
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &clock);
+    pthread_condattr_destroy(&clock);
+}
 
 static inline pthread_mutex_t *lock_acquire(pthread_mutex_t *mutex)
 {

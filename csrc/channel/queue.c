@@ -12,17 +12,14 @@
 
 #include <errno.h>
 
+#include "base/lock.h"
+
 void queue_init(struct queue *queue, unsigned callers)
 {
-    pthread_condattr_t attributes;
-
     *queue = (struct queue){.callers = callers, .step = 1};
     queue->last = &queue->first;
     pthread_mutex_init(&queue->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&queue->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    cond_init_monotonic(&queue->changed);
 }
 
 void queue_destroy(struct queue *queue)

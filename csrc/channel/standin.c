@@ -4,9 +4,11 @@
  * and reads again: nobody is woken in between. But while a handler lasts somebody has to read, the
  * requests of others and the INTERRUPT of that one. Another thread stands by for that. It is called at
  * once where a handler waits in something of ours (call_pause), and where placement has found that
- * several readers are faster, as they are where handlers wait for something else. Otherwise it looks every few milliseconds whether the same handler still runs; with
- * no calls it does not even that. */
+ * several readers are faster, as they are where handlers wait for something else. Otherwise it looks
+ * every few milliseconds whether the same handler still runs; with no calls it does not even that. */
 #include "channel/standin.h"
+
+#include "base/lock.h"
 
 #define LOOK_MS 8u /* a look costs as much as a few requests */
 #define SOON_MS 1u /* where a handler has lasted: the next one may, too */
@@ -15,12 +17,7 @@
 
 void standins_init(struct standins *standins)
 {
-    pthread_condattr_t clock;
-
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC); /* of queue_deadline */
-    pthread_cond_init(&standins->changed, &clock);
-    pthread_condattr_destroy(&clock);
+    cond_init_monotonic(&standins->changed); /* as queue_deadline */
 }
 
 void standins_destroy(struct standins *standins)

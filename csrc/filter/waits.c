@@ -8,14 +8,11 @@
 
 #include <time.h>
 
+#include "base/lock.h"
+
 void waits_init(struct waits *waits)
 {
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&waits->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    cond_init_monotonic(&waits->changed);
 }
 
 void waits_destroy(struct waits *waits)
