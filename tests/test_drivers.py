@@ -249,6 +249,11 @@ def test_options_of_memory_are_refused(preset: str, words: list[str]) -> None:
     assert f": {words[0]} is not for --preset {preset}: leave it out" in said
 
 
+def test_what_goes_with_no_preset_does_not_go_with_these() -> None:
+    said = refused("serve", "--preset", "scullpipe", "--minor", "5", run=inside)
+    assert "--minor needs a major number: type --major M as well" in said
+
+
 def test_a_file_of_options_is_checked_for_them(tmp_path: Path) -> None:
     file = tmp_path / "pipe.toml"
     file.write_text("preset = 'scullpipe'\ndevices = 4\nmetrics = '9100'\n")

@@ -12,7 +12,6 @@ from cuse_scullv import cuse
 from cuse_scullv.cli._logging import say
 from cuse_scullv.cli._serve_options import Asked
 from cuse_scullv.drivers import DRIVERS
-from cuse_scullv.processes import privileges
 from cuse_scullv.registry import DEV
 from cuse_scullv.server.daemon import names_of, symlink
 
@@ -36,14 +35,13 @@ def check(asked: Asked, context: click.Context) -> None:
 
 def make(asked: Asked) -> list[cuse.Device]:
     names = names_of(asked.name, asked.devices)
-    group = asked.group if asked.group is not None else privileges.clients_group()
     return [
         DRIVERS[asked.preset](
             name,
             major=asked.major or 0,
             minor=(asked.minor or 0) + number,
             owner=asked.owner,
-            group=group,
+            group=asked.group_of_nodes,
             mode=asked.mode,
         )
         for number, name in enumerate(names)

@@ -17,6 +17,7 @@ from cuse_scullv.cli._types import DeviceName, Group, Mode, Owner, Placement, Si
 from cuse_scullv.cuse.filterspec import FilterSpec
 from cuse_scullv.drivers import DRIVERS
 from cuse_scullv.params import ORDER_MAX, PRESETS, QSET_MAX, QUANTUM_MAX
+from cuse_scullv.processes import privileges
 from cuse_scullv.server.metrics_server import WHERE
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -64,6 +65,10 @@ class Asked:
     daemon: bool
     pidfile: Path | None
     cmd: tuple[str, ...]
+
+    @property
+    def group_of_nodes(self) -> int | None:
+        return self.group if self.group is not None else privileges.clients_group()
 
 
 def option(*names: str, **rest: Any) -> click.Option:

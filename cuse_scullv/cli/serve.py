@@ -23,7 +23,6 @@ from cuse_scullv.cli._serve_options import OPTIONS, Asked
 from cuse_scullv.drivers import DRIVERS
 from cuse_scullv.params import Params
 from cuse_scullv.pidfile import PidFile
-from cuse_scullv.processes import privileges
 from cuse_scullv.processes.background import Background, detach, let_go
 from cuse_scullv.processes.keeper import KeeperError
 from cuse_scullv.processes.supervise import Supervisor, cannot_run
@@ -70,6 +69,7 @@ def check(asked: Asked, context: click.Context) -> None:
 def check_all(asked: Asked, context: click.Context) -> None:
     """Raises click.UsageError, ServeError where this cannot be served."""
     if asked.preset in DRIVERS:
+        check(asked, context)
         _drivers.check(asked, context)
     else:
         settings_of(asked, context)
@@ -89,7 +89,7 @@ def settings_of(asked: Asked, context: click.Context) -> Settings:
         backing=build_backing(asked),
         view=asked.view,
         owner=asked.owner,
-        group=asked.group if asked.group is not None else privileges.clients_group(),
+        group=asked.group_of_nodes,
         mode=asked.mode,
         workers=cuse.Workers(
             threads=asked.threads, placement=asked.placement, spin_us=asked.spin_us
@@ -129,7 +129,7 @@ def serve_as_asked(**options: Any) -> int:
     start_logging(asked.log_level, asked.log_format)
     try:
         if asked.preset in DRIVERS:
-            _drivers.check(asked, context)
+            check_all(asked, context)
             _drivers.serve(asked)
             return 0
         settings = settings_of(asked, context)
