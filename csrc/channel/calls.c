@@ -3,9 +3,9 @@
  * - A data channel (NODE, FILE) queues it for the channel's one caller thread, so that no worker
  *   ever waits for the interpreter.
  * - A FOREIGN channel, all of whose requests are Python's, runs it on the worker that read it: no
- *   thread is woken in between. Another reads where that lasts (standin.c). Where no turn is left (queue.c)
- *   the call waits, for the next worker whose call has ended, or for a new one where a turn is given
- *   back or lent. While calls wait a thread watches that they do not do so for ever. */
+ *   thread is woken in between. Another reads where that lasts (standin.c). Where no turn is left
+ *   (queue.c) the call waits, for the next worker whose call has ended, or for a new one where a turn is
+ *   given back or lent. While calls wait a thread watches that they do not do so for ever. */
 #include "channel/calls.h"
 
 #include <errno.h>

@@ -6,14 +6,13 @@
 #include "channel/upcall.h"
 
 #include <errno.h>
+#include <linux/fuse.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <linux/fuse.h>
 
 #include "base/killpoint.h"
 #include "channel/reply.h"

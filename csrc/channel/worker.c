@@ -70,17 +70,23 @@ static bool is_superfluous(const struct workers *workers)
     return workers->reading + workers->standins.standing > workers->queue.callers + 1;
 }
 
-/* Before it reads, a thread of a FOREIGN channel stands by where others are enough. False: for ever. */
+/* How many need to read at once. */
+static unsigned enough(const struct workers *workers)
+{
+    return placement_wants_many(workers->placement) ? workers->queue.callers + 1 : 1;
+}
+
+/* Before it reads, a thread of a FOREIGN channel stands by where others are enough. False: it is to end. */
 static bool keep_reading(struct workers *workers)
 {
-    if (!workers_are_foreign(workers) || workers->reading <= 1)
+    if (!workers_are_foreign(workers) || workers->reading <= enough(workers))
         return true; /* without the lock: nearly always so */
     LOCKED(&workers->queue.lock);
     if (is_superfluous(workers)) {
         workers->reading--;
         return false;
     }
-    if (workers->reading > 1 && !placement_wants_many(workers->placement))
+    if (workers->reading > enough(workers))
         standin_wait(workers);
     return true;
 }

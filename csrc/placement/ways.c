@@ -13,9 +13,9 @@
  *   than CPUs that looks fast at first, until they come to share a CPU.
  *
  * Workers that run Python take turns at the interpreter: one of them is best for several clients as
- * well, unless handlers wait for something else; then it is the CREW. None of them is ever in SCHED_IDLE:
- * beside a busy process it would keep the interpreter from all others for seconds. Where the place of workers is
- * not ours to choose, only how many of them read is. */
+ * well, unless handlers wait for something else; then it is the CREW. None of them is ever in
+ * SCHED_IDLE: beside a busy process it would keep the interpreter from all others for seconds. Where the
+ * place of workers is not ours to choose, only how many of them read is. */
 #include "placement/ways.h"
 
 static const struct way
