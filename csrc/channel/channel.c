@@ -24,7 +24,6 @@ struct channel {
     bool taken_over;
     int status;    /* the queue's lock; 1: not yet, 0: ready, or -errno */
     bool greeting; /* the same; the answer to INIT will tell the status */
-    bool resumed;  /* the session is told of an INIT that was answered before */
 };
 _Static_assert(offsetof(struct channel, upcalls) == 0, "userdata of sessions");
 
@@ -84,29 +83,16 @@ static void on_end(struct workers *workers, int error)
         workers_tell(workers, call);
 }
 
-/* What libfuse says of a build that cannot do this is no news to who is served all the same. */
-static void say_nothing(enum fuse_log_level level, const char *format, va_list arguments)
-{
-    (void)level, (void)format, (void)arguments;
-}
-
-bool channel_attach(struct fuse_session *session, const struct fuse_custom_io *io, int fd,
-                    bool *is_seen)
+bool channel_attach(struct fuse_session *session, int fd)
 {
     char path[32];
-    int rc;
 
-    fuse_set_log_func(say_nothing);
-    rc = fuse_session_custom_io(session, io, fd);
-    fuse_set_log_func(NULL);
-    *is_seen = rc == 0;
-    if (rc != -EOPNOTSUPP)
-        return rc == 0;
     snprintf(path, sizeof(path), "/dev/fd/%d", fd);
     return fuse_session_mount(session, path) == 0;
 }
 
-/* Tells the session of the kernel's INIT, which the kernel sends once. */
+/* Tells the session of the kernel's INIT, which the kernel sends once: to a second answer the kernel says
+ * that it knows of no such request. */
 static void resume(struct channel *channel)
 {
     uint8_t greeting[LEDGER_GREETING];
@@ -117,9 +103,7 @@ static void resume(struct channel *channel)
     if (!message.size)
         return;
     placement_follow_death(channel->workers.placement);
-    channel->resumed = true;
     fuse_session_process_buf(channel->setup.session, &message);
-    channel->resumed = false;
 }
 
 static int hold_filters(struct workers *workers, const struct channel_setup *setup)
@@ -247,17 +231,6 @@ void channel_set_ready(struct channel *channel, int status)
         ledger_set_greeted(channel->upcalls.ledger);
     channel->status = status;
     pthread_cond_broadcast(&channel->workers.queue.changed);
-}
-
-ssize_t channel_send(const struct channel *channel, int fd, const struct iovec *iov, int count)
-{
-    ssize_t length = 0;
-
-    if (!channel->resumed)
-        return writev(fd, iov, count);
-    for (int i = 0; i < count; i++)
-        length += (ssize_t)iov[i].iov_len;
-    return length;
 }
 
 int channel_wait_ready(struct channel *channel, uint32_t timeout_ms)

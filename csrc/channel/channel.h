@@ -3,15 +3,12 @@
 #define CHANNEL_H
 
 #include <fuse_lowlevel.h>
-#include <sys/uio.h>
 
 #include "channel/room.h"
 #include "channel/upcall.h"
 
-/* `fd` is the session's from here on, or stays the caller's: false. `is_seen`: what libfuse sends goes by
- * `io`. Not every build of it can do so (Debian's 3.18.3): it writes to `fd` by itself then. */
-bool channel_attach(struct fuse_session *session, const struct fuse_custom_io *io, int fd,
-                    bool *is_seen);
+/* `fd` is the session's from here on, as a mount's would be; or stays the caller's: false. */
+bool channel_attach(struct fuse_session *session, int fd);
 
 struct channel_setup {
     struct fuse_session *session; /* its fd is ours; owned by the channel from channel_prepare on */
@@ -38,8 +35,6 @@ struct channel_setup {
 struct channel *channel_new(void);
 int channel_prepare(struct channel *channel, const struct channel_setup *setup);
 void channel_discard(struct channel *channel); /* of one that was not prepared */
-/* writev(2) of a reply; one to an INIT that a worker before has answered goes nowhere. */
-ssize_t channel_send(const struct channel *channel, int fd, const struct iovec *iov, int count);
 /* The first reply is about to go out: channel_set_ready follows, and no end before it counts. */
 void channel_greet(struct channel *channel);
 /* The first reply has gone out: 0 ready, or -errno. Wakes channel_wait_ready. */

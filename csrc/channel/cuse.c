@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cuse_lowlevel.h>
@@ -114,19 +113,6 @@ static const struct cuse_lowlevel_ops operations = {
     .poll = on_poll,
 };
 
-static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
-{
-    return channel_send(userdata, fd, iov, count);
-}
-
-static ssize_t io_read(int fd, void *data, size_t size, void *userdata)
-{
-    (void)userdata;
-    return read(fd, data, size);
-}
-
-static const struct fuse_custom_io io = {.writev = io_writev, .read = io_read};
-
 static struct fuse_session *new_session(int fd, const struct cuse_setup *setup,
                                         struct channel *channel)
 {
@@ -141,7 +127,6 @@ static struct fuse_session *new_session(int fd, const struct cuse_setup *setup,
         .flags = setup->unrestricted ? CUSE_UNRESTRICTED_IOCTL : 0,
     };
     struct fuse_session *session;
-    bool is_seen; /* no matter: all but the greeting is sent by reply.c */
     int n = snprintf(devname, sizeof(devname), "DEVNAME=%s", setup->name);
 
     if (n < 0 || (size_t)n >= sizeof(devname)) {
@@ -154,7 +139,7 @@ static struct fuse_session *new_session(int fd, const struct cuse_setup *setup,
         errno = ENOMEM;
         return NULL;
     }
-    if (!channel_attach(session, &io, fd, &is_seen)) {
+    if (!channel_attach(session, fd)) {
         fuse_session_destroy(session);
         errno = ENOMEM;
         return NULL;

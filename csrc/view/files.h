@@ -43,7 +43,7 @@ struct fileview {
     bool invalidates; /* there is a thread for it, or was */
     bool watching, forgotten; /* told by the stores; not any more */
     unsigned kernel_minor; /* set by INIT: of its protocol */
-    bool is_seen;         /* what libfuse sends goes by view_io */
+    bool is_seen;         /* what libfuse sends can be amended */
     bool mmap_direct;     /* set by INIT: direct I/O and shared mappings go together */
     bool passthrough;     /* wanted; after INIT: the kernel knows it */
     pthread_mutex_t settling;

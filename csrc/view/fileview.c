@@ -207,7 +207,7 @@ static struct fuse_session *new_session(int fd, struct fileview *view)
         fuse_session_new(&args, &view_operations, sizeof(view_operations), view->channel);
 
     fuse_opt_free_args(&args);
-    if (session && !channel_attach(session, &view_io, fd, &view->is_seen)) {
+    if (session && !view_attach(view, session, fd)) {
         fuse_session_destroy(session);
         session = NULL;
     }

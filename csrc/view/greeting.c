@@ -36,7 +36,7 @@ static void ask_libfuse(struct fileview *view, struct fuse_conn_info *conn)
         conn->want |= FUSE_CAP_DIRECT_IO_ALLOW_MMAP;
     if (view->passthrough) {
         conn->want |= FUSE_CAP_PASSTHROUGH | (conn->capable & FUSE_CAP_HANDLE_KILLPRIV_V2);
-        conn->max_backing_stack_depth = STACK_DEPTH;
+        conn->max_backing_stack_depth = STACK_DEPTH - 1; /* ours it does not count */
     }
 #else
     (void)conn;
@@ -135,7 +135,7 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
         amend_init(view, iov, count);
     if (opened)
         amend_open(iov, count);
-    sent = channel_send(view->channel, fd, iov, count);
+    sent = writev(fd, iov, count);
     if (greets)
         channel_set_ready(view->channel, sent < 0 && errno != ENOENT ? -errno : 0);
     return sent;
@@ -147,4 +147,20 @@ static ssize_t io_read(int fd, void *data, size_t size, void *userdata)
     return read(fd, data, size);
 }
 
-const struct fuse_custom_io view_io = {.writev = io_writev, .read = io_read};
+/* What libfuse says of a build that cannot do this is no news to who is served all the same. */
+static void say_nothing(enum fuse_log_level level, const char *format, va_list arguments)
+{
+    (void)level, (void)format, (void)arguments;
+}
+
+bool view_attach(struct fileview *view, struct fuse_session *session, int fd)
+{
+    static const struct fuse_custom_io io = {.writev = io_writev, .read = io_read};
+    int rc;
+
+    fuse_set_log_func(say_nothing);
+    rc = fuse_session_custom_io(session, &io, fd);
+    fuse_set_log_func(NULL);
+    view->is_seen = rc == 0;
+    return rc == -EOPNOTSUPP ? channel_attach(session, fd) : rc == 0;
+}

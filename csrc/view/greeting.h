@@ -10,7 +10,8 @@
 void view_init(void *userdata, struct fuse_conn_info *conn);
 /* What the open reply says besides: a call_open_hook. */
 void view_opened(struct call *call, struct fuse_file_info *fi);
-/* The session's ways in and out. */
-extern const struct fuse_custom_io view_io;
+/* `fd` is the session's from here on; what it sends is seen where libfuse can do that (not in Debian's
+ * 3.18.3). False: `fd` stays the caller's. */
+bool view_attach(struct fileview *view, struct fuse_session *session, int fd);
 
 #endif
