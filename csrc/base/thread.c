@@ -89,6 +89,18 @@ int64_t thread_run_delay_ns(int tid)
     return waited;
 }
 
+/* proc(5): /proc/loadavg, field 4. */
+unsigned threads_runnable(void)
+{
+    char text[128];
+    unsigned runnable;
+
+    if (read_file("/proc/loadavg", text, sizeof(text)) <= 0 ||
+        sscanf(text, "%*s %*s %*s %u", &runnable) != 1)
+        return 0;
+    return runnable;
+}
+
 int thread_move(int tid, int policy, const cpu_set_t *cpus)
 {
     struct sched_param none = {0};

@@ -80,7 +80,9 @@ static bool are_mixed(uint32_t seen, uint32_t swaps)
 
 bool pairs_ask(const struct pairs *pairs, uint32_t seen, uint32_t swaps)
 {
-    return pairs->state == GATHERED || (pairs->state == WATCHING && are_mixed(seen, swaps));
+    return pairs->state == GATHERED ||
+           (pairs->state == WATCHING && are_mixed(seen, swaps) &&
+            pairs->looks + 1 >= pairs->patience);
 }
 
 enum pairs_step pairs_look(struct pairs *pairs, int64_t now, uint32_t seen, uint32_t swaps,

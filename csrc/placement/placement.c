@@ -89,27 +89,29 @@ static int64_t now_ns(void)
 
 /* --- looking ----------------------------------------------------------------------------------- */
 
-/* How long the workers waited for a CPU since the last look; 0: that is not known. /proc is read only
- * where requests are so few that it matters, so it takes two such looks in a row. */
-static int64_t waited_since(struct placement *placement, bool few)
+/* How long the workers waited for a CPU since the last look; 0: that is not known, as it is where it did
+ * not matter at the last look. */
+static int64_t waited_since(struct placement *placement, bool matters)
 {
     int64_t before = placement->waited_ns;
 
-    placement->waited_ns = few ? seats_waited_ns(&placement->seats) : -1;
-    return few && before >= 0 ? placement->waited_ns - before : 0;
+    placement->waited_ns = matters ? seats_waited_ns(&placement->seats) : -1;
+    return matters && before >= 0 ? placement->waited_ns - before : 0;
 }
 
-/* What the time since the last look was like. */
-static enum trial_time time_of(struct placement *placement, int64_t now, uint32_t seen, bool other)
+/* What the time of a contest was like since the last look, a while ago. /proc is read only where that
+ * matters: before and in trials, and where requests are few. In an emulator it takes longer than one. */
+static enum trial_time time_of(struct placement *placement, const struct trial *trial, int64_t now,
+                               int64_t gap, uint32_t seen, unsigned clients)
 {
-    int64_t gap = now - placement->looked_at;
-    int64_t waited = waited_since(placement, gap > (int64_t)seen * FEW_NS);
+    bool on = trial_is_on(trial);
+    bool few = gap > (int64_t)seen * FEW_NS;
+    int64_t waited = waited_since(placement, on || few);
 
-    placement->looked_at = now;
-    if (other)
-        return TIME_OTHER;
     if (waited > (int64_t)seen * STARVED_NS)
         return TIME_STARVED;
+    if (!on && (few || trial_is_due(trial, now)) && seats_are_crowded(&placement->seats, clients))
+        return TIME_CROWDED;
     return gap > IDLE_NS && waited < gap / 4 ? TIME_IDLE : TIME_BUSY;
 }
 
@@ -180,33 +182,43 @@ static void serve_by_trial(struct placement *placement, struct contest *contest,
 {
     const struct way *way;
 
-    if (placement->last != contest)
-        time = TIME_OTHER; /* it has not been looked at for a while */
     placement->last = contest;
     trial_look(&contest->trial, now, seen, time);
     way = contest->ways[contest->trial.way];
     serve(placement, way, way->bound ? cpu_to_follow(placement) : AT_LARGE);
 }
 
+/* NULL: pairs are best for so many clients of the process. */
+static struct contest *contest_for(struct placement *placement, unsigned clients)
+{
+    if (!placement->company.several)
+        return clients > 1 ? &placement->beside : &placement->one;
+    if (placement->plan->pairs && clients <= seats_cpus(&placement->seats))
+        return NULL;
+    return &placement->many;
+}
+
 static void look(struct placement *placement, int64_t now)
 {
     struct callers_look look = callers_take(&placement->callers);
     bool other = company_judge(&placement->company, &look) || look.left;
-    enum trial_time time = time_of(placement, now, look.seen, other);
     unsigned many = clients(placement, now);
+    struct contest *contest = contest_for(placement, many);
+    int64_t gap = now - placement->looked_at;
+    enum trial_time time;
 
+    placement->looked_at = now;
     placement->clients = placement->company.callers;
     if (other)
         pairs_init(&placement->pairs, now);
-    if (placement->company.several && placement->plan->pairs &&
-        many <= seats_cpus(&placement->seats))
+    if (!contest) {
         serve_pairs(placement, now, &look);
-    else if (placement->company.several)
-        serve_by_trial(placement, &placement->many, now, look.seen, time);
-    else if (many > 1)
-        serve_by_trial(placement, &placement->beside, now, look.seen, time);
-    else
-        serve_by_trial(placement, &placement->one, now, look.seen, time);
+        return;
+    }
+    time = time_of(placement, &contest->trial, now, gap, look.seen, many);
+    if (other || placement->last != contest) /* or it has not been looked at for a while */
+        time = TIME_OTHER;
+    serve_by_trial(placement, contest, now, look.seen, time);
 }
 
 void placement_see(struct placement *placement, unsigned worker, uint32_t pid, bool left)
@@ -254,8 +266,12 @@ static void contest_init(struct contest *contest, const struct ways *ways, bool 
     const bool spins = ways->way[ways->n - 1]->spins;
     const unsigned n = ways->n - (spins && !may_spin);
 
+    uint32_t meek = 0;
+
+    for (unsigned way = 0; way < n; way++)
+        meek |= ways->way[way]->idle ? 1u << way : 0;
     contest->ways = ways->way;
-    trial_init(&contest->trial, now_ns(), n, ways->first < n ? ways->first : 0, ways->calm);
+    trial_init(&contest->trial, now_ns(), n, ways->first < n ? ways->first : 0, ways->calm, meek);
 }
 
 static int find_policy(struct placement *placement, const struct channel_options *options)

@@ -10,7 +10,10 @@
 
 int seats_init(struct seats *seats)
 {
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
     seats->seat = (struct seat){AT_LARGE, SCHED_OTHER};
+    seats->cpus = cpus > 0 ? (unsigned)cpus : 1;
     return sched_getaffinity(0, sizeof(seats->home), &seats->home) < 0 ? -errno : 0;
 }
 
@@ -85,4 +88,10 @@ int64_t seats_waited_ns(const struct seats *seats)
             sum += thread_run_delay_ns(tid);
     }
     return sum;
+}
+
+/* Of a client and the worker that serves it one runs at a time. */
+bool seats_are_crowded(const struct seats *seats, unsigned clients)
+{
+    return threads_runnable() >= clients + seats->cpus;
 }

@@ -20,6 +20,7 @@ struct seats {
     _Atomic int tid[WORKERS_MAX]; /* 0: no worker */
     _Atomic bool joined;          /* a worker that was not placed yet */
     struct seat seat;             /* of all */
+    unsigned cpus; /* of the machine */
 };
 
 /* `home` is the caller's affinity. Negative errno: it cannot be had. */
@@ -33,5 +34,8 @@ void seats_leave(struct seats *seats, unsigned worker);
 void seats_take(struct seats *seats, struct seat seat);
 /* How long all of them were ready to run and did not, ever. */
 int64_t seats_waited_ns(const struct seats *seats);
+/* Whether all CPUs of the machine have other threads to run than those of so many clients and the
+ * workers that they wait for. To be asked by a worker. */
+bool seats_are_crowded(const struct seats *seats, unsigned clients);
 
 #endif

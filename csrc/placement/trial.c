@@ -7,7 +7,8 @@
  * A trial goes through the ways twice and takes the better window of each: on a shared machine a
  * disturbance makes a window slower, never faster. What is in force is given up only for something
  * clearly better. A trial takes a small part of the time, however long it turns out to be, and
- * comes the more seldom the more often nothing else won.
+ * comes the more seldom the more often nothing else won. A way in which workers starve is not tried
+ * twice; where that can be told before, it is not tried at all: one request can take half a second.
  *
  * Pure: no clock, no system call, no lock. */
 #include "placement/trial.h"
@@ -27,9 +28,10 @@ static void hold(struct trial *trial, unsigned best, int64_t now, int64_t length
     trial->until = now + length;
 }
 
-void trial_init(struct trial *trial, int64_t now, unsigned ways, unsigned first, unsigned calm)
+void trial_init(struct trial *trial, int64_t now, unsigned ways, unsigned first, unsigned calm,
+                uint32_t meek)
 {
-    *trial = (struct trial){.ways = ways, .calm = calm, .hold_ns = HOLD_FIRST_NS};
+    *trial = (struct trial){.ways = ways, .calm = calm, .meek = meek, .hold_ns = HOLD_FIRST_NS};
     hold(trial, first, now, HOLD_FIRST_NS);
 }
 
@@ -38,20 +40,31 @@ void trial_be_calm(struct trial *trial, int64_t now)
     hold(trial, trial->calm, now, HOLD_CALM_NS);
 }
 
+static bool has(uint32_t bits, unsigned way)
+{
+    return bits >> way & 1;
+}
+
 /* The first window of a pass is the best's: so a way is measured before it is compared. */
+static unsigned way_of(const struct trial *trial, int window)
+{
+    return (trial->best + (unsigned)window) % trial->ways;
+}
+
 static void open_window(struct trial *trial, int window, int64_t now)
 {
-    trial->way = (trial->best + (unsigned)window) % trial->ways;
+    trial->way = way_of(trial, window);
     trial->window = window;
     trial->since = now;
     trial->requests = 0;
 }
 
-static void begin(struct trial *trial, int64_t now)
+static void begin(struct trial *trial, int64_t now, uint32_t left_out)
 {
     for (unsigned way = 0; way < trial->ways; way++)
         trial->rate[way] = 0;
     trial->began = now;
+    trial->left_out = left_out;
     open_window(trial, 0, now);
 }
 
@@ -79,11 +92,15 @@ static void decide(struct trial *trial, int64_t now)
 static void close_window(struct trial *trial, int64_t now)
 {
     double rate = (double)trial->requests / (double)(now - trial->since);
+    const int windows = (int)(PASSES * trial->ways);
+    int next = trial->window + 1;
 
     if (rate > trial->rate[trial->way])
         trial->rate[trial->way] = rate;
-    if (trial->window + 1 < (int)(PASSES * trial->ways))
-        open_window(trial, trial->window + 1, now);
+    while (next < windows && has(trial->left_out, way_of(trial, next)))
+        next++;
+    if (next < windows)
+        open_window(trial, next, now);
     else
         decide(trial, now);
 }
@@ -93,27 +110,45 @@ static void look_at_window(struct trial *trial, int64_t now, uint32_t requests,
 {
     switch (time) {
     case TIME_OTHER: /* may be faster or slower than those before */
-        begin(trial, now);
+        begin(trial, now, trial->left_out);
         break;
     case TIME_IDLE:
         open_window(trial, trial->window, now);
         break;
-    case TIME_BUSY:
     case TIME_STARVED:
+        trial->left_out |= 1u << trial->way;
+        /* fall through */
+    case TIME_BUSY:
+    case TIME_CROWDED:
         trial->requests += requests;
         if (now - trial->since >= WINDOW_NS)
             close_window(trial, now);
     }
 }
 
+bool trial_is_on(const struct trial *trial)
+{
+    return trial->window >= 0;
+}
+
+bool trial_is_due(const struct trial *trial, int64_t now)
+{
+    return !trial_is_on(trial) && now >= trial->until;
+}
+
+static bool starves(const struct trial *trial, enum trial_time time)
+{
+    return time == TIME_STARVED || (time == TIME_CROWDED && has(trial->meek, trial->best));
+}
+
 void trial_look(struct trial *trial, int64_t now, uint32_t requests, enum trial_time time)
 {
-    if (trial->window >= 0) {
+    if (trial_is_on(trial)) {
         look_at_window(trial, now, requests, time);
-    } else if (time == TIME_STARVED && trial->best != trial->calm) {
+    } else if (starves(trial, time) && trial->best != trial->calm) {
         trial->hold_ns = HOLD_FIRST_NS;
         hold(trial, trial->calm, now, HOLD_FIRST_NS);
-    } else if (now >= trial->until && time == TIME_BUSY) {
-        begin(trial, now);
+    } else if (trial_is_due(trial, now) && (time == TIME_BUSY || time == TIME_CROWDED)) {
+        begin(trial, now, time == TIME_CROWDED ? trial->meek : 0);
     }
 }

@@ -130,6 +130,33 @@ static void no_cpu_is_one_that_may_be_used(void **state)
     assert_false(seats_may_use(&seats, CPU_SETSIZE));
 }
 
+static void *want_a_cpu(void *arg)
+{
+    for (const _Atomic bool *end = arg; !*end;)
+        ;
+    return NULL;
+}
+
+static void where_others_want_all_cpus_it_is_crowded(void **state)
+{
+    (void)state;
+    enum { MORE_THAN_WE_START = 100000 };
+    struct seats seats = {0};
+    pthread_t busy[WORKERS_MAX];
+    _Atomic bool end = false;
+    assert_int_equal(seats_init(&seats), 0);
+    unsigned n = seats.cpus < WORKERS_MAX ? seats.cpus + 1 : WORKERS_MAX;
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(pthread_create(&busy[i], NULL, want_a_cpu, &end), 0);
+
+    assert_true(seats_are_crowded(&seats, 1));
+    assert_false(seats_are_crowded(&seats, MORE_THAN_WE_START));
+
+    end = true;
+    for (unsigned i = 0; i < n; i++)
+        pthread_join(busy[i], NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +164,7 @@ int main(void)
         cmocka_unit_test(each_gets_a_cpu_round_and_round),
         cmocka_unit_test(a_worker_that_joins_later_is_placed_too),
         cmocka_unit_test(no_cpu_is_one_that_may_be_used),
+        cmocka_unit_test(where_others_want_all_cpus_it_is_crowded),
     };
     return RUN_ALL(tests);
 }

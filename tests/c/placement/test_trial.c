@@ -16,7 +16,7 @@ struct machine {
 static struct machine machine(unsigned ways, uint32_t first, uint32_t second, uint32_t third)
 {
     struct machine m = {.now = 1000 * MS, .speed = {first, second, third}};
-    trial_init(&m.trial, m.now, ways, 0, 1);
+    trial_init(&m.trial, m.now, ways, 0, 1, 1u << 2);
     return m;
 }
 
@@ -138,6 +138,44 @@ static void who_starves_gets_the_calm_way_at_once(void **state)
     assert_true(m.looks[0] > 1);
 }
 
+static void where_it_is_crowded_no_meek_way_is_tried(void **state)
+{
+    (void)state;
+    struct machine m = machine(3, 100, 50, 200);
+    for (unsigned look = 0; look < 1000; look++)
+        pass(&m, TIME_CROWDED);
+    assert_int_equal(m.trial.best, 0);
+    assert_int_equal(m.looks[2], 0);
+    pass_ms(&m, 10000); /* and it is where there is room */
+    assert_int_equal(m.trial.best, 2);
+}
+
+static void a_meek_way_is_given_up_where_it_gets_crowded(void **state)
+{
+    (void)state;
+    struct machine m = machine(3, 100, 50, 200);
+    pass_ms(&m, 1000);
+    assert_int_equal(m.trial.way, 2);
+    pass(&m, TIME_CROWDED);
+    assert_int_equal(m.trial.way, 1);
+}
+
+static void who_starves_in_a_trial_is_not_tried_twice(void **state)
+{
+    (void)state;
+    struct machine m = machine(2, 100, 1, 0);
+    while (m.trial.window < 0)
+        pass(&m, TIME_BUSY);
+    m.looks[1] = 0;
+    while (m.trial.window >= 0) {
+        bool second = m.trial.way == 1;
+        m.now += second ? 500 * MS : 0;
+        pass(&m, second ? TIME_STARVED : TIME_BUSY);
+    }
+    assert_int_equal(m.looks[1], 1);
+    assert_int_equal(m.trial.best, 0);
+}
+
 static void who_follows_a_death_is_calm_first(void **state)
 {
     (void)state;
@@ -175,6 +213,9 @@ int main(void)
         cmocka_unit_test(a_window_with_idle_time_begins_again),
         cmocka_unit_test(another_client_begins_the_trial_again),
         cmocka_unit_test(who_starves_gets_the_calm_way_at_once),
+        cmocka_unit_test(where_it_is_crowded_no_meek_way_is_tried),
+        cmocka_unit_test(a_meek_way_is_given_up_where_it_gets_crowded),
+        cmocka_unit_test(who_starves_in_a_trial_is_not_tried_twice),
         cmocka_unit_test(who_follows_a_death_is_calm_first),
         cmocka_unit_test(slow_trials_are_rare),
     };
