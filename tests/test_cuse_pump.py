@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import pytest
 from cuse_scullv import cuse
 from cuse_scullv.cuse import testing
 from cuse_scullv.cuse.loop import handler_loop
-from cuse_scullv.cuse.pump import can_pump
+from cuse_scullv.cuse.pump import AT_ONCE, can_pump
 
 pytestmark = pytest.mark.fake
 
@@ -133,6 +134,41 @@ def test_a_device_that_is_opened_on_the_loop_has_threads() -> None:
         assert file.read(10) == b"abc"
         file.close()
         channel.close()
+
+
+def test_what_has_come_is_taken_at_once_but_lets_others_have_their_turn() -> None:
+    clients = 3 * AT_ONCE
+    taken = [0]  # in each turn of the loop
+    holds, go = threading.Event(), threading.Event()
+
+    class Counts(Echo):
+        async def write(self, file: cuse.File, data: memoryview) -> int:
+            taken[-1] += 1
+            return len(data)
+
+    async def hold() -> None:
+        holds.set()
+        go.wait(60)  # blocks the loop
+        while sum(taken) < clients:
+            await asyncio.sleep(0)
+            taken.append(0)
+
+    with testing.FakeKernel() as kernel, ThreadPoolExecutor(clients) as pool:
+        os.set_blocking(kernel.server_fd, False)  # as /dev/cuse is
+        channel = cuse.Channel(Counts(), fd=kernel.server_fd)
+        channel.start()
+        kernel.init()
+        channel.wait_ready()
+        files = [kernel.open() for _ in range(clients)]
+        held = asyncio.run_coroutine_threadsafe(hold(), handler_loop())
+        assert holds.wait(60)
+        answers = [pool.submit(file.write, b"x") for file in files]
+        time.sleep(0.5)  # all have asked
+        go.set()
+        held.result(60)
+        assert [answer.result(60) for answer in answers] == [1] * clients
+        channel.close()
+    assert 1 < max(taken) <= AT_ONCE
 
 
 class Blocks(Echo):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -33,6 +34,10 @@ def can_pump(device: Device) -> bool:
     return asyncio._get_running_loop() is not handler_loop()  # which starts it: asked last
 
 
+AT_ONCE = 8
+"""Requests, so that what else the loop has to do gets its turn."""
+
+
 class Pump:
     """Feeds a channel that is `pumped`, from the start of both to stop()."""
 
@@ -41,6 +46,8 @@ class Pump:
         self._fd = fd
         self._channel = channel
         self._loop = handler_loop()
+        self._ended = False  # of the loop's thread
+        self._at_once = 1 if os.get_blocking(fd) else AT_ONCE
         started = Future[None]()
         self._loop.call_soon_threadsafe(self._start, started)
         started.result()
@@ -55,8 +62,18 @@ class Pump:
             started.set_result(None)
 
     def _ready(self) -> None:
-        if lib.channel_pump(self._channel) < 0:
-            self._loop.remove_reader(self._fd)
+        """Takes what several clients have asked for meanwhile at once: a turn of the loop costs as
+        much as a short handler."""
+        for _ in range(self._at_once):
+            taken = lib.channel_pump(self._channel)
+            if taken < 0:
+                self._end()
+            if taken <= 0 or self._ended:
+                return
+
+    def _end(self) -> None:
+        self._ended = True
+        self._loop.remove_reader(self._fd)
 
     def stop(self, grace: float) -> None:
         """The channel is not touched any more when this returns, unless a handler has blocked the
@@ -64,11 +81,11 @@ class Pump:
         done = threading.Event()
 
         def end() -> None:
-            self._loop.remove_reader(self._fd)
+            self._end()
             done.set()
 
         if asyncio._get_running_loop() is self._loop:
-            end()
+            self._end()  # a handler, which ran at once, may have asked for it
         else:
             self._loop.call_soon_threadsafe(end)
             done.wait(grace)
