@@ -18,6 +18,10 @@ _tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps weak references
 _pid = 0  # of the process that started it: a thread does not survive fork
 
 
+def _nothing() -> None:
+    pass
+
+
 class HandlerLoop(asyncio.SelectorEventLoop):
     """One whose tasks can begin at once. A new task asks its loop for its first step
     (call_soon()), which would come after another look at all descriptors: that look costs as much
@@ -26,13 +30,17 @@ class HandlerLoop(asyncio.SelectorEventLoop):
     _first_step: tuple[Callable[..., object], tuple[Any, ...], Context | None] | None = None
     _keeps_step = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept_handle = asyncio.Handle(_nothing, (), self)
+
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         if self._keeps_step:
             self._keeps_step = False
             self._first_step = callback, args, context
-            return asyncio.Handle(callback, args, self, context)
+            return self._kept_handle  # a task does not look at it
         return super().call_soon(callback, *args, context=context)
 
     def begin(self, driver: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -41,7 +49,7 @@ class HandlerLoop(asyncio.SelectorEventLoop):
         if asyncio.current_task(self) is not None or self.get_task_factory() is not None:
             return self.create_task(driver)
         self._keeps_step = True
-        task = self.create_task(driver)
+        task = asyncio.Task(driver, loop=self)  # as create_task() does without a factory
         assert self._first_step is not None
         step, args, context = self._first_step
         self._first_step = None
