@@ -11,6 +11,7 @@ version = release = cuse_scullv.__version__
 copyright = "the authors of cuse-scullv"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme = "furo"
+html_show_search_summary = False  # of pages that a browser without a network may not fetch
 html_title = f"cuse-scullv {version}"
 html_copy_source = False
 myst_heading_anchors = 4
