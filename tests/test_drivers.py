@@ -18,7 +18,7 @@ from cuse_scullv.drivers import DRIVERS
 from cuse_scullv.drivers.aesdchar import COMMAND_MAX, SEEK_TO, AesdChar, SeekTo
 from cuse_scullv.drivers.pipe import BUFFER_MAX, QUERY_SIZE, SET_SIZE, ScullPipe
 from nodes import RealServer, fails
-from shell import inside, refused, sh
+from shell import CLI, inside, refused, sh
 from test_examples import LONG, run
 
 real = pytest.mark.real
@@ -237,10 +237,7 @@ def test_aesdchar_outlives_the_process_that_serves() -> None:
         ["--order", "2"],
         ["--ldd3"],
         ["--files", "/tmp"],
-        ["--no-drop"],
-        ["--user", "nobody"],
         ["--log-requests", "/tmp/log"],
-        ["--run", "true"],
     ],
     ids=lambda words: words[0],
 )
@@ -252,6 +249,47 @@ def test_options_of_memory_are_refused(preset: str, words: list[str]) -> None:
 def test_what_goes_with_no_preset_does_not_go_with_these() -> None:
     said = refused("serve", "--preset", "scullpipe", "--minor", "5", run=inside)
     assert "--minor needs a major number: type --major M as well" in said
+
+
+@pytest.mark.parametrize("preset", DRIVERS)
+@real
+def test_it_is_served_without_privileges_while_a_command_runs(preset: str, tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    words = ["serve", "--preset", preset, "--name", preset, "--devices", "2", "--run"]
+    script = (
+        f"cat /proc/$(pgrep -P $PPID scullv-worker)/status >{status}; readlink /dev/{preset};"
+        f"echo through >$SCULLV_DEVICE; exit 3"
+    )
+    done = subprocess.run(
+        [*CLI, *words, "sh", "-c", f"exec 3<>/dev/{preset}1; {script}"],
+        capture_output=True,
+        check=False,
+        timeout=LONG,
+    )
+    assert done.returncode == 3, done.stderr
+    assert done.stdout == f"{preset}0\n".encode()
+    lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+    assert (lines["Uid"].split()[0], int(lines["CapEff"], 16)) == ("65534", 0)
+    assert not Path(f"/dev/{preset}").is_symlink()
+
+
+@real
+def test_a_pipe_in_the_background_has_a_pidfile(tmp_path: Path) -> None:
+    pidfile = tmp_path / "pid"
+    words = ["--preset", "scullpipe", "--name", "scullpipe", "--daemon", "--pidfile", str(pidfile)]
+    run(*CLI, "serve", *words)
+    pid = int(pidfile.read_text())
+    assert b"scullpipe" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    said = refused("serve", *words[:-3], "--no-drop", run=inside)
+    assert "scullpipe" in said
+    run(*CLI, "stop", "scullpipe")
+    assert not pidfile.exists()
+
+
+@real
+def test_it_becomes_the_user_that_is_said() -> None:
+    said = refused("serve", "--preset", "scullpipe", "--user", "nosuch", run=inside)
+    assert "no user 'nosuch': type --user with a name that `getent passwd` lists" in said
 
 
 def test_a_file_of_options_is_checked_for_them(tmp_path: Path) -> None:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import NoReturn
 
 import click
-import sdnotify
 from click.core import ParameterSource
 
 from cuse_scullv import cuse
-from cuse_scullv.cli._logging import say
+from cuse_scullv.cli._keeping import Served
 from cuse_scullv.cli._serve_options import Asked
+from cuse_scullv.cuse.metrics import check_metrics
+from cuse_scullv.cuse.nodes import Nodes
+from cuse_scullv.cuse.recover import DeviceKeeper
 from cuse_scullv.drivers import DRIVERS
+from cuse_scullv.processes import privileges
+from cuse_scullv.processes.worker import Ends
 from cuse_scullv.registry import DEV
-from cuse_scullv.server.daemon import names_of, symlink
+from cuse_scullv.server.daemon import ServeError, names_of, symlink
 
 TAKEN = (
     *("config", "preset", "name", "devices", "major", "minor", "owner", "group", "mode"),
-    *("recover", "filter", "metrics", "daemon", "log_level", "log_format"),
+    *("recover", "user", "no_drop", "filter", "metrics", "log_level", "log_format"),
+    *("run", "cmd", "daemon", "pidfile"),
 )
 """The options of `serve` that mean something to them."""
 
 
 def check(asked: Asked, context: click.Context) -> None:
-    """Raises click.UsageError for options that are of memory, or of the server that has it."""
+    """Raises click.UsageError for options that are of memory alone."""
     typed = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
     for option in context.command.get_params(context):
         assert option.name is not None
@@ -48,23 +55,42 @@ def make(asked: Asked) -> list[cuse.Device]:
     ]
 
 
-def serve(asked: Asked) -> None:
-    """Until a signal. Raises ServeError, and what cuse.serve does."""
+class Drivers(DeviceKeeper):
+    """Keeps them as `serve` keeps memory: by a worker without privileges, and with a link to the
+    first of several."""
+
+    def __init__(self, asked: Asked, devices: Sequence[cuse.Device]) -> None:
+        """Raises ServeError, DeviceError."""
+        try:
+            self._user, unseparated = privileges.separate(asked.user, not asked.no_drop)
+        except privileges.NoUserError as error:
+            raise ServeError(str(error)) from None
+        self._drop = not asked.no_drop
+        self._link = DEV / asked.name if len(devices) > 1 else None
+        self._first = devices[0].name
+        nodes = Nodes.opened(devices)
+        super().__init__(devices, None, nodes, asked.metrics, asked.filter, asked.recover)
+        self.unseparated = unseparated
+
+    def _work(self, ends: Ends) -> NoReturn:
+        self._serve_as(ends, self._user, self._drop)
+
+    def _begin(self, stack: ExitStack) -> None:
+        super()._begin(stack)
+        if self._link is not None:
+            stack.enter_context(symlink(self._link, self._first))
+
+
+def served(asked: Asked) -> Served[Drivers]:
+    """Raises ServeError, DeviceError."""
     devices = make(asked)
-    where = ", ".join(str(DEV / device.name) for device in devices)
-
-    def ready() -> None:
-        say(f"serving {where}: {asked.preset}")
-        sdnotify.SystemdNotifier().notify("READY=1")
-
-    with ExitStack() as stack:
-        if len(devices) > 1:
-            stack.enter_context(symlink(DEV / asked.name, devices[0].name))
-        cuse.serve(
-            *devices,
-            daemon=asked.daemon,
-            recover=asked.recover,
-            metrics=asked.metrics,
-            filters=asked.filter,
-            on_ready=ready,
-        )
+    paths = [DEV / device.name for device in devices]
+    where = ", ".join(map(str, paths))
+    check_metrics(asked.metrics)
+    return Served(
+        paths,
+        lambda: Drivers(asked, devices),
+        lambda keeper: f"serving {where}: {asked.preset}",
+        asked.cmd,
+        {"SCULLV_DEVICE": str(paths[0])},
+    )

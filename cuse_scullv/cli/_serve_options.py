@@ -109,7 +109,7 @@ OPTIONS: tuple[click.Option, ...] = (
         + "; or as scull, who may open it: scullsingle (one file at a time), sculluid (one user's "
         "files), scullwuid (the same, others wait), scullpriv (each terminal has its own memory). "
         "scullpipe is the book's FIFO, aesdchar a course's device: these two are no memory, and "
-        "take the options of nodes, --recover, --filter, --metrics, --daemon and logs alone.",
+        "take no options of memory, of the file view, nor --log-requests.",
     ),
     option(
         "--order",

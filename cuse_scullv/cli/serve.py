@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import sdnotify
 
 from cuse_scullv import cuse
 from cuse_scullv.backing import ANON, MEMFD, Backing
 from cuse_scullv.cli import _drivers
 from cuse_scullv.cli._config import config_option
-from cuse_scullv.cli._logging import say, start_logging
+from cuse_scullv.cli._keeping import Served, keep, named
+from cuse_scullv.cli._logging import start_logging
 from cuse_scullv.cli._serve_options import OPTIONS, Asked
 from cuse_scullv.drivers import DRIVERS
 from cuse_scullv.params import Params
-from cuse_scullv.pidfile import PidFile
-from cuse_scullv.processes.background import Background, detach, let_go
+from cuse_scullv.processes.background import detach, let_go
 from cuse_scullv.processes.keeper import KeeperError
-from cuse_scullv.processes.supervise import Supervisor, cannot_run
-from cuse_scullv.registry import registered
 from cuse_scullv.server.daemon import ServeError, Settings, summary
 from cuse_scullv.server.metrics_server import located
 from cuse_scullv.server.server import Server
 from cuse_scullv.server.takeover import Taken, TakeoverError, taken
-from cuse_scullv.view.mount import LeftMountedError
-
-ENDED = 1
 
 
 def build_params(asked: Asked, context: click.Context) -> Params:
@@ -120,6 +111,22 @@ def build_backing(asked: Asked) -> Backing:
     return Backing.of(asked.backing or (MEMFD if asked.recover else ANON))
 
 
+def memory(settings: Settings, cmd: Sequence[str], before: Taken | None) -> Served[Server]:
+    """scullv devices, and what else the settings say."""
+    mounted = before.mount if before is not None else None
+    at = settings.places_at(mounted.directory) if mounted is not None else settings.places
+    environment = {"SCULLV_DEVICE": str(settings.paths[0])}
+    if settings.files is not None:
+        environment["SCULLV_FILES"] = str(settings.files)
+    return Served(
+        at,
+        lambda: Server(settings, before),
+        lambda server: summary(settings, server.devices[0].shared),
+        cmd,
+        environment,
+    )
+
+
 def serve_as_asked(**options: Any) -> int:
     """Make scullv devices, and serve them until SIGTERM or SIGINT.
 
@@ -130,18 +137,23 @@ def serve_as_asked(**options: Any) -> int:
     try:
         if asked.preset in DRIVERS:
             check_all(asked, context)
-            _drivers.serve(asked)
-            return 0
+            return kept(asked, lambda before: _drivers.served(asked))
         settings = settings_of(asked, context)
-        pidfile = asked.pidfile.absolute() if asked.pidfile is not None else None
-        before = taken()
-        if before is not None and before.in_background:
-            let_go()
-        background = detach() if asked.daemon and before is None else None
-        with named(pidfile):
-            return serve(settings, asked.cmd, background, before)
+        return kept(asked, lambda before: memory(settings, asked.cmd, before), taken())
     except (KeeperError, TakeoverError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def kept(
+    asked: Asked, served: Callable[[Taken | None], Served[Any]], before: Taken | None = None
+) -> int:
+    """In the background or here; `before`: what a server that has become this one holds."""
+    pidfile = asked.pidfile.absolute() if asked.pidfile is not None else None
+    if before is not None and before.in_background:
+        let_go()
+    background = detach() if asked.daemon and before is None else None
+    with named(pidfile):
+        return keep(served(before), background)
 
 
 _CMD = click.Argument(["cmd"], nargs=-1, type=click.UNPROCESSED, metavar="[--run CMD...]")
@@ -168,94 +180,3 @@ def served_by(arguments: list[str]) -> str:
         sys.exit(error.format_message())
     except KeeperError as error:
         sys.exit(str(error))
-
-
-@contextmanager
-def named(pidfile: Path | None) -> Iterator[None]:
-    """The file of --pidfile, if there is one, while this serves. Raises ServeError."""
-    with ExitStack() as stack:
-        try:
-            if pidfile is not None:
-                stack.enter_context(PidFile(pidfile))
-        except BlockingIOError as error:
-            raise ServeError(f"--pidfile {pidfile}: {error.strerror}: type another") from None
-        except OSError as error:
-            raise ServeError(
-                f"--pidfile {pidfile}: {error.strerror}: type a path that you may write"
-            ) from None
-        yield
-
-
-def serve(
-    settings: Settings,
-    cmd: tuple[str, ...],
-    background: Background | None,
-    before: Taken | None = None,
-) -> int:
-    """Serves until a signal, or while `cmd` runs; the exit status."""
-    try:
-        return serve_until_told(settings, cmd, background, before)
-    except LeftMountedError as error:
-        complain(str(error.strerror), background)
-        return ENDED
-
-
-def complain(what: str, background: Background | None) -> None:
-    """Says why this ends: in the background there is nobody to read stderr, but a log."""
-    if background is None:
-        say(what, logging.ERROR)
-    else:
-        logging.getLogger(__name__).error(what)
-
-
-def serve_until_told(
-    settings: Settings,
-    cmd: tuple[str, ...],
-    background: Background | None,
-    before: Taken | None,
-) -> int:
-    """The same; raises LeftMountedError besides."""
-    with (
-        Supervisor() as supervisor,
-        registered(places(settings, before)),
-        Server(settings, before) as keeper,
-    ):
-        say(summary(settings, keeper.devices[0].shared))
-        notifier = sdnotify.SystemdNotifier()
-        notifier.notify("READY=1")
-        if keeper.unseparated:
-            logging.getLogger(__name__).info(
-                "the process that serves has this one's privileges: %s", keeper.unseparated
-            )
-        if background is not None:
-            keeper.let_go()
-            background.ready()
-        status = 0
-        if cmd:
-            status = run(supervisor, keeper, cmd)
-        else:
-            supervisor.wait(keeper.ended, keeper.reload)
-        notifier.notify("STOPPING=1")
-        if keeper.why:
-            complain(keeper.why, background)
-            return ENDED
-    return status
-
-
-def places(settings: Settings, before: Taken | None) -> list[Path]:
-    mounted = before.mount if before is not None else None
-    return settings.places_at(mounted.directory) if mounted is not None else settings.places
-
-
-def run(supervisor: Supervisor, keeper: Server, cmd: tuple[str, ...]) -> int:
-    """Runs `cmd` with the paths of the devices in its environment; its exit status."""
-    environment = dict(os.environ)
-    environment["SCULLV_DEVICE"] = str(keeper.settings.paths[0])
-    if keeper.settings.files is not None:
-        environment["SCULLV_FILES"] = str(keeper.settings.files)
-    try:
-        return supervisor.run(cmd, environment, keeper.ended)
-    except OSError as error:
-        status, message = cannot_run(cmd[0], error)
-        say(message, logging.ERROR)
-        return status

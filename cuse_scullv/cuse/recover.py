@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import NoReturn
 
+from cuse_scullv.processes import privileges
 from cuse_scullv.processes.keeper import READY_S, Keeper, KeeperError
 from cuse_scullv.processes.process import obey, tell, work
 from cuse_scullv.processes.worker import Ends
@@ -40,10 +41,11 @@ class DeviceKeeper(Keeper):
         nodes: Nodes,
         metrics: str | int | None = None,
         filters: Sequence[FilterSpec] = (),
+        recover: bool = True,
     ) -> None:
         """`nodes`: of the devices; the keeper's from entry on. `metrics`: as of serve; each worker
         begins to count anew. `filters`: of each device."""
-        super().__init__(recover=True)
+        super().__init__(recover)
         self._devices = devices
         self._workers = workers
         self._nodes = nodes
@@ -75,7 +77,10 @@ class DeviceKeeper(Keeper):
     # --- in a worker
 
     def _work(self, ends: Ends) -> NoReturn:
-        work(lambda: self._serve(ends), ends, None, drop=False)
+        self._serve_as(ends, None, drop=False)
+
+    def _serve_as(self, ends: Ends, user: privileges.User | None, drop: bool) -> NoReturn:
+        work(lambda: self._serve(ends), ends, user, drop)
 
     def _serve(self, ends: Ends) -> None:
         obey(ends, lambda stack: self._prepare(stack, ends), {})

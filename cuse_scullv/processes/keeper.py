@@ -64,6 +64,8 @@ class Keeper(ABC):
         self.recover = recover
         self.why = ""
         """Why all has ended, if it has."""
+        self.unseparated = ""
+        """Why the worker has the privileges of the keeper; empty: it has not."""
         self._worker: Worker | None = None
         self._spare = Spare(self._work_later)
         self._left: list[Worker] = []
@@ -93,6 +95,10 @@ class Keeper(ABC):
     @abstractmethod
     def _channels(self) -> Iterable[int]:
         """Descriptors that no process but the keeper and a worker may have."""
+
+    def reload(self) -> None:
+        """Becomes the program as it is installed now, where it can."""
+        logger.error("not reloaded: only memory with --recover outlives its program")
 
     def _before_end(self) -> None:  # noqa: B027 - most have nothing to do
         """While the worker still answers."""

@@ -61,6 +61,16 @@ def user_named(name: str | None) -> User:
     )
 
 
+def separate(name: str | None, drop: bool) -> tuple[User | None, str]:
+    """Whom a worker becomes, and why it has this process's privileges nevertheless; empty: it has
+    not. `name`: as of user_named. Raises NoUserError."""
+    if not drop:
+        return None, "--no-drop"
+    if os.geteuid() != 0:
+        return None, "not started by root"
+    return user_named(name), ""
+
+
 def clients_group() -> int | None:
     """Whose nodes are, unless that is said: the group `scullv`, where root serves and there is one;
     None: the server's own."""

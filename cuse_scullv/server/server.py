@@ -64,8 +64,6 @@ class Server(Keeper):
         self._folder = taken.folder if taken is not None else str(Path.cwd())
         self._served = settings.served_from(self._folder)
         self.devices: list[ScullDevice] = []
-        self.unseparated = ""
-        """Why the worker has the privileges of the keeper; empty: it has not."""
         self._nodes = Nodes([])
         self._in_background = taken is not None and taken.in_background
         self._metrics: MetricsPlace | None = None
@@ -76,7 +74,10 @@ class Server(Keeper):
 
     def _hold(self, stack: ExitStack) -> None:
         settings = self.settings
-        user = self._user()
+        try:
+            user, self.unseparated = privileges.separate(settings.user, settings.drop)
+        except privileges.NoUserError as error:
+            raise ServeError(str(error)) from None
         taken = self._taken
         if taken is not None:
             state = self._state_of(taken)
@@ -153,19 +154,6 @@ class Server(Keeper):
         """Where every worker finds them, with what they have come to."""
         for number in range(self.settings.devices):
             Filters(self.settings.filters, place=Place(state, number))
-
-    def _user(self) -> privileges.User | None:
-        settings = self.settings
-        if not settings.drop:
-            self.unseparated = "--no-drop"
-        elif os.geteuid() != 0:
-            self.unseparated = "not started by root"
-        else:
-            try:
-                return privileges.user_named(settings.user)
-            except privileges.NoUserError as error:
-                raise ServeError(str(error)) from None
-        return None
 
     def _hold_nodes(self, stack: ExitStack) -> None:
         settings = self.settings
