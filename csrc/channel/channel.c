@@ -83,6 +83,14 @@ static void on_end(struct workers *workers, int error)
         workers_tell(workers, call);
 }
 
+static void on_greeting(struct workers *workers)
+{
+    const struct channel_setup *setup = &channel_of(workers)->setup;
+
+    if (setup->greeted)
+        setup->greeted(setup->arg);
+}
+
 bool channel_attach(struct fuse_session *session, int fd)
 {
     char path[32];
@@ -104,6 +112,7 @@ static void resume(struct channel *channel)
         return;
     placement_follow_death(channel->workers.placement);
     fuse_session_process_buf(channel->setup.session, &message);
+    on_greeting(&channel->workers);
 }
 
 static int hold_filters(struct workers *workers, const struct channel_setup *setup)
@@ -145,6 +154,7 @@ int channel_prepare(struct channel *channel, const struct channel_setup *setup)
     workers->pumped = setup->pumped;
     workers->spin_us = options->spin_us;
     workers->on_end = on_end;
+    workers->on_greeting = on_greeting;
     workers->queue.callers = options->callers;
     workers->placement = placement_new(options, workers_are_foreign(workers));
     if (!workers->placement || hold_filters(workers, setup) < 0)

@@ -23,6 +23,7 @@ struct channel_setup {
     uint64_t first_node; /* 0: the first are of all nodes */
     const struct channel_options *options;
     void *owner; /* for python_call */
+    void (*greeted)(void *arg); /* NULL: nothing; libfuse has seen to the kernel's first message */
     /* In channel_begin, NULL: nothing: before anything is answered, and when the threads are there. */
     void (*begins)(void *arg);
     void (*begun)(void *arg);

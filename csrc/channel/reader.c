@@ -119,6 +119,7 @@ static bool forgets(const struct room *room)
 static void decode(struct workers *workers, struct room *room, size_t length)
 {
     struct fuse_buf message = {.size = length, .mem = room->message};
+    const bool greets = room_is_greeting(room);
     int rc = door_check_names(room->message, length);
 
     if (rc < 0) {
@@ -129,11 +130,13 @@ static void decode(struct workers *workers, struct room *room, size_t length)
         return;
     if (room_opcode(room) == FUSE_INTERRUPT && heed_interrupt(workers, room))
         return;
-    if (workers->ledger && room_is_greeting(room))
+    if (workers->ledger && greets)
         ledger_keep_greeting(workers->ledger, room->message, length);
     if (workers->ledger && ledger_saves(workers->ledger))
         note_interrupt(workers->ledger, room->message, length);
     call_decode(workers->session, &message);
+    if (greets)
+        workers->on_greeting(workers);
     if (room_opcode(room) == FUSE_INTERRUPT && workers->kind != REQUEST_FOREIGN)
         return_interrupt(workers);
 }

@@ -63,6 +63,7 @@ struct workers {
     struct placement *placement;
     /* The session gives no more requests: once, on the thread that finds out, without the lock. */
     void (*on_end)(struct workers *workers, int error);
+    void (*on_greeting)(struct workers *workers); /* it has been answered */
     /* With the lock held: one more thread. 0, or -errno. */
     int (*start)(struct workers *workers, enum start how);
     /* Has a call without a request run, on a thread that may. */

@@ -260,6 +260,7 @@ static int prepare(struct fileview *view, int fd, const struct fileview_setup *s
                                             .first_node = VIEW_FIRST,
                                             .options = options,
                                             .owner = owner,
+                                            .greeted = view_greeted,
                                             .begins = begins,
                                             .begun = begun,
                                             .ended = view_ended,

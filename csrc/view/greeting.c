@@ -26,7 +26,6 @@ static _Thread_local bool greeting;
 /* Whose open reply this thread sends next; NULL: nobody's that has more to say. */
 static _Thread_local const struct view_file *opened;
 
-/* Before the answer, as nobody sees that; what the kernel asks meanwhile waits for it. */
 static void ask_libfuse(struct fileview *view, struct fuse_conn_info *conn)
 {
 #ifdef FUSE_CAP_PASSTHROUGH
@@ -42,7 +41,6 @@ static void ask_libfuse(struct fileview *view, struct fuse_conn_info *conn)
     (void)conn;
     view->mmap_direct = view->passthrough = false;
 #endif
-    channel_set_ready(view->channel, 0);
 }
 
 void view_init(void *userdata, struct fuse_conn_info *conn)
@@ -64,6 +62,15 @@ void view_init(void *userdata, struct fuse_conn_info *conn)
     greeting = view->is_seen;
     if (!view->is_seen)
         ask_libfuse(view, conn);
+}
+
+/* Of what nobody sees, nobody can tell whether it could be sent. */
+void view_greeted(void *arg)
+{
+    const struct fileview *view = arg;
+
+    if (!view->is_seen && view->kernel_minor)
+        channel_set_ready(view->channel, 0);
 }
 
 static void amend_init(struct fileview *view, const struct iovec *iov, int count)

@@ -8,6 +8,8 @@
 #define VIEW_PAYLOAD_MAX ((size_t)1 << 20)
 
 void view_init(void *userdata, struct fuse_conn_info *conn);
+/* INIT has been answered, where it could be. */
+void view_greeted(void *arg);
 /* What the open reply says besides: a call_open_hook. */
 void view_opened(struct call *call, struct fuse_file_info *fi);
 /* `fd` is the session's from here on; what it sends is seen where libfuse can do that (not in Debian's
