@@ -54,6 +54,12 @@ def read_on(path: Path, until: Callable[[], bool], cpus: frozenset[int] = CPUS) 
                 os.pread(file.fileno(), 512, 0)
 
 
+def is_crowded() -> bool:
+    """Whether others than this thread have something to run on each CPU (proc(5))."""
+    runnable = int(Path("/proc/loadavg").read_text().split()[3].split("/")[0])
+    return runnable > os.sysconf("SC_NPROCESSORS_ONLN")
+
+
 def seen_while_reading(
     server: FilesServer, seconds: float, clients: int = 1, cpus: frozenset[int] = CPUS
 ) -> set[Post]:
@@ -79,9 +85,17 @@ def seen_while_reading(
 
 
 def test_a_single_client_is_followed(tmp_path: Path) -> None:
+    """Though not while others want every CPU (test_busy.py), as on a machine that tests much."""
+    followed = {(os.SCHED_IDLE, frozenset([cpu])) for cpu in CPUS}
+    seen: set[Post] = set()
+    crowded = []
     with served(tmp_path / "files", *KEPT) as server:
-        seen = seen_while_reading(server, 1.0)
-    assert {(os.SCHED_IDLE, frozenset([cpu])) for cpu in CPUS} & seen
+        while not followed & seen and len(crowded) < 40:
+            seen |= seen_while_reading(server, 1.0)
+            crowded.append(is_crowded())
+    if not followed & seen and sum(crowded) > len(crowded) / 2:
+        pytest.skip("others want every CPU")
+    assert followed & seen
     assert {cpus for policy, cpus in seen if policy == os.SCHED_OTHER} == {CPUS}
 
 

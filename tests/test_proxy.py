@@ -360,6 +360,11 @@ HEADERS = """
 #include <sys/types.h>
 #include <asm/termbits.h>
 #include <asm/ioctls.h>
+#define winsize kernel_winsize /* glibc has its own of both; from 2.42 on, not of termio */
+#define termio kernel_termio
+#include <asm/termios.h>
+#undef winsize
+#undef termio
 #include <sys/ioctl.h>
 #include <linux/hpet.h>
 #include <linux/i2c-dev.h>
@@ -374,7 +379,7 @@ def test_numbers_and_sizes_are_those_of_the_headers(tmp_path: Path) -> None:
     names = {name: number for number, (name, _) in arguments._TABLE.items() if name}
     sizes = {
         "struct termios": arguments._TERMIOS,
-        "struct termio": arguments._TERMIO,
+        "struct kernel_termio": arguments._TERMIO,
         "struct winsize": arguments._WINSIZE,
         "struct serial_icounter_struct": arguments._ICOUNT,
         "struct serial_struct": arguments._SERIAL,

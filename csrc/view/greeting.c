@@ -29,7 +29,7 @@ static _Thread_local const struct view_file *opened;
 static void ask_libfuse(struct fileview *view, struct fuse_conn_info *conn)
 {
 #ifdef FUSE_CAP_PASSTHROUGH
-    view->mmap_direct = conn->capable & FUSE_CAP_DIRECT_IO_ALLOW_MMAP;
+    view->mmap_direct = view->mmap_direct && conn->capable & FUSE_CAP_DIRECT_IO_ALLOW_MMAP;
     view->passthrough = view->passthrough && conn->capable & FUSE_CAP_PASSTHROUGH;
     if (view->mmap_direct)
         conn->want |= FUSE_CAP_DIRECT_IO_ALLOW_MMAP;
