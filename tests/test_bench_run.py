@@ -134,6 +134,7 @@ BAD = [
     (["bench", "geometry", "--plot", "x.gif"], ["x.gif", "x.png or .svg"]),
     (["bench", "geometry", "--json", "/tmp"], ["/tmp", "directory"]),
     (["bench", "module"], ["CUSE_SCULLV_MODULE", "scullv.ko"]),
+    (["bench", "before"], ["CUSE_SCULLV_BEFORE", "cuse-scullv"]),
     pytest.param(["bench", "nodes"], ["tools/guest --smp", "nodes"], marks=NO_CUSE),
     pytest.param(["bench", "echo"], ["tools/guest --smp", "echo"], marks=NO_CUSE),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from cuse_scullv.ioctl import TRIM
 DEVICES = 4
 """Of a target: as many as a case has clients that want one each."""
 DEV = Path("/dev")
+CUSE_SCULLV = python("cuse_scullv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +58,33 @@ def limit_of(span: int) -> int:
 
 
 @contextmanager
-def our_nodes(lab: Lab, *options: str, span: int = 0, devices: int = DEVICES) -> Iterator[Target]:
-    """This server's nodes. `options`: of `cuse-scullv serve`; `span`: bytes they must hold."""
+def our_nodes(
+    lab: Lab,
+    *options: str,
+    span: int = 0,
+    devices: int = DEVICES,
+    program: Sequence[str] = CUSE_SCULLV,
+) -> Iterator[Target]:
+    """This server's nodes. `options`: of `cuse-scullv serve`; `span`: bytes they must hold;
+    `program`: instead of this one."""
     name = lab.name()
     names = [name] if devices == 1 else [f"{name}{number}" for number in range(devices)]
     paths = [DEV / each for each in names]
     limit = str(limit_of(span or lab.scale.span))
     command = ["serve", "--name", name, "--devices", str(devices), "--max-bytes", limit, *options]
-    with running("cuse-scullv serve", python("cuse_scullv", *command)) as process:
+    with running("cuse-scullv serve", [*program, *command]) as process:
         process.wait_until(lambda: can_open(*paths))
         yield Target(tuple(map(str, paths)), "node", "trim", process)
 
 
 @contextmanager
-def our_files(lab: Lab, *options: str, span: int = 0, devices: int = DEVICES) -> Iterator[Target]:
+def our_files(
+    lab: Lab,
+    *options: str,
+    span: int = 0,
+    devices: int = DEVICES,
+    program: Sequence[str] = CUSE_SCULLV,
+) -> Iterator[Target]:
     """This server's file view, without nodes."""
     name = lab.name()
     limit = str(limit_of(span or lab.scale.span))
@@ -79,16 +93,22 @@ def our_files(lab: Lab, *options: str, span: int = 0, devices: int = DEVICES) ->
         paths = [folder / each for each in names]
         command = ["serve", "--no-node", "--files", str(folder), "--name", name]
         command += ["--devices", str(devices), "--max-bytes", limit, *options]
-        with running("cuse-scullv serve", python("cuse_scullv", *command)) as process:
+        with running("cuse-scullv serve", [*program, *command]) as process:
             process.wait_until(lambda: can_open(*paths))
             yield Target(tuple(map(str, paths)), "file", "trim", process)
 
 
 @contextmanager
-def ours(lab: Lab, *options: str, span: int = 0, devices: int = DEVICES) -> Iterator[Target]:
+def ours(
+    lab: Lab,
+    *options: str,
+    span: int = 0,
+    devices: int = DEVICES,
+    program: Sequence[str] = CUSE_SCULLV,
+) -> Iterator[Target]:
     """Nodes where the kernel can have them, else the file view."""
     make = our_nodes if lab.has_nodes else our_files
-    with make(lab, *options, span=span, devices=devices) as target:
+    with make(lab, *options, span=span, devices=devices, program=program) as target:
         yield target
 
 

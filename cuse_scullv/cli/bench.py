@@ -65,6 +65,7 @@ def command(
       recover      such devices with --recover, against the same without
       geometry   a large device of small quanta against a small one
       placement  following the client or not, beside CPU hogs or not
+      before     another version, whose cuse-scullv CUSE_SCULLV_BEFORE names
       costs      ioctls, trim, memory, idle CPU, start-up
       dd         the throughput that plain dd shows
       echo       an echo device in Python: pyfuse3 and mfusepy are the peers

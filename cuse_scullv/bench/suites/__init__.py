@@ -10,6 +10,7 @@ from cuse_scullv.bench.lab import Lab, file_trouble, node_trouble
 from cuse_scullv.bench.rounds import Plan
 from cuse_scullv.bench.suites import (
     backing,
+    before,
     costs,
     dd,
     echo,
@@ -55,6 +56,7 @@ SUITES = {
     "recover": Suite("What --recover costs", recover.plan, file_trouble),
     "geometry": Suite("Many small quanta against the default", geometry.plan, no_device),
     "placement": Suite("Placement of the workers", placement.plan, no_device),
+    "before": Suite("This version, against another", before.plan, before.trouble),
     "costs": Suite("What it costs", costs.plan, no_device),
     "dd": Suite("Plain dd", dd.plan, no_device),
     "echo": Suite("An echo device in Python", echo.plan, node_trouble),
