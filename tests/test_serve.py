@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cuse_scullv.server.daemon import ServeError, Settings
-from nodes import NAME, has_cuse
+from nodes import NAME, has_cuse, until
 from shell import CLI, NOBODYS_CLI, cli, inside, refused, run, sh, text
 
 BAD_OPTIONS = [
@@ -164,6 +164,23 @@ def test_a_file_of_the_name_in_dev_is_left_alone() -> None:
     try:
         assert str(path) in refused("serve", "--name", NAME)
         assert path.read_text() == "mine"
+    finally:
+        path.unlink()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("preset", ["scullv", "scullpipe"])
+def test_the_link_that_a_killed_server_left_is_taken_over(preset: str) -> None:
+    path = Path(f"/dev/{NAME}")
+    words = ("serve", "--preset", preset, "--name", NAME)
+    script = "kill -9 $PPID; until ! test -e $SCULLV_DEVICE; do sleep 0.05; done"
+    cli(*words, "--devices", "2", "--run", "sh", "-c", script)
+    until(lambda: path.is_symlink() and not path.exists())
+    assert cli(*words, "--run", "test", "-c", str(path)).returncode == 0
+    assert not path.is_symlink()
+    path.symlink_to("elsewhere")  # is nobody's
+    try:
+        assert str(path) in refused(*words)
     finally:
         path.unlink()
 

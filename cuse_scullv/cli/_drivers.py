@@ -19,7 +19,7 @@ from cuse_scullv.drivers import DRIVERS
 from cuse_scullv.processes import privileges
 from cuse_scullv.processes.worker import Ends
 from cuse_scullv.registry import DEV
-from cuse_scullv.server.daemon import ServeError, names_of, symlink
+from cuse_scullv.server.daemon import ServeError, names_of, symlink, take_over_link
 
 TAKEN = (
     *("config", "preset", "name", "devices", "major", "minor", "owner", "group", "mode"),
@@ -68,6 +68,7 @@ class Drivers(DeviceKeeper):
         self._drop = not asked.no_drop
         self._link = DEV / asked.name if len(devices) > 1 else None
         self._first = devices[0].name
+        take_over_link(DEV / asked.name)
         nodes = Nodes.opened(devices)
         super().__init__(devices, None, nodes, asked.metrics, asked.filter, asked.recover)
         self.unseparated = unseparated

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -234,6 +234,13 @@ def symlink(path: Path, target: str) -> Iterator[None]:
         yield
     finally:
         _unlink(path, target)
+
+
+def take_over_link(path: Path) -> None:
+    """Removes the link of that name which a crashed server of several devices left."""
+    if not path.exists():
+        with suppress(PermissionError):
+            _unlink(path, f"{path.name}0")
 
 
 def _unlink(path: Path, target: str) -> None:

@@ -36,6 +36,7 @@ from cuse_scullv.server.daemon import (
     make_devices,
     require_cuse,
     symlink,
+    take_over_link,
 )
 from cuse_scullv.server.metrics_server import MetricsPlace
 from cuse_scullv.server.request_log import open_log
@@ -170,6 +171,7 @@ class Server(Keeper):
             )
         taken = self._taken
         if taken is None:
+            take_over_link(DEV / settings.name)
             self._nodes = stack.enter_context(Nodes.opened(served))
         else:
             self._nodes = stack.enter_context(Nodes.adopted(served, taken.nodes, taken.made))
