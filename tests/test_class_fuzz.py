@@ -56,6 +56,23 @@ class Source(random.Generator):
         return True
 
 
+class Whole(cuse.Device):
+    """Gets system calls in one piece (whole.py), and gives back the last."""
+
+    transfers = "whole"
+    last = b""
+
+    def write(self, file: cuse.File, data: memoryview) -> None:
+        self.last = bytes(data)
+
+    def read(self, file: cuse.File, size: int) -> bytes:
+        return self.last[:size]
+
+    @cuse.ioctl(cuse.IOWR("W", 1, 16))
+    def swap(self, file: cuse.File, data: bytes) -> bytes:
+        return data[::-1]
+
+
 def rtc_time(moment: datetime.datetime) -> bytes:
     return bytes(rtc_uapi.to_time(moment))
 
@@ -66,6 +83,7 @@ DEVICES: list[tuple[Callable[[], cuse.Device], st.SearchStrategy[bytes]]] = [
     (lambda: Dog("watchdog"), st.nothing()),
     (lambda: Clock("rtc"), st.one_of(moments, moments.map(lambda time: b"\1\0\0\0" + time))),
     (lambda: Source("random", entropy=0), st.nothing()),
+    (lambda: Whole("whole"), st.nothing()),
 ]
 """With content that its ioctls take, where such is seldom met by chance."""
 
