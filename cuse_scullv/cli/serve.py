@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,23 +137,21 @@ def serve_as_asked(**options: Any) -> int:
     try:
         if asked.preset in DRIVERS:
             check_all(asked, context)
-            return kept(asked, lambda before: _drivers.served(asked))
-        settings = settings_of(asked, context)
-        return kept(asked, lambda before: memory(settings, asked.cmd, before), taken())
+            return kept(_drivers.served(asked), asked)
+        settings, before = settings_of(asked, context), taken()
+        return kept(memory(settings, asked.cmd, before), asked, before)
     except (KeeperError, TakeoverError) as error:
         raise click.ClickException(str(error)) from None
 
 
-def kept(
-    asked: Asked, served: Callable[[Taken | None], Served[Any]], before: Taken | None = None
-) -> int:
+def kept(served: Served[Any], asked: Asked, before: Taken | None = None) -> int:
     """In the background or here; `before`: what a server that has become this one holds."""
     pidfile = asked.pidfile.absolute() if asked.pidfile is not None else None
     if before is not None and before.in_background:
         let_go()
     background = detach() if asked.daemon and before is None else None
     with named(pidfile):
-        return keep(served(before), background)
+        return keep(served, background)
 
 
 _CMD = click.Argument(["cmd"], nargs=-1, type=click.UNPROCESSED, metavar="[--run CMD...]")
