@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fuse_log.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>

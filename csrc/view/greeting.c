@@ -6,6 +6,7 @@
 #include "view/greeting.h"
 
 #include <errno.h>
+#include <fuse_log.h>
 #include <linux/fuse.h>
 #include <stddef.h>
 #include <sys/uio.h>

@@ -58,6 +58,27 @@ def limit_of(span: int) -> int:
 
 
 @contextmanager
+def _serving(
+    lab: Lab,
+    folder: Path,
+    words: Sequence[str],
+    position: str,
+    span: int,
+    devices: int,
+    program: Sequence[str],
+) -> Iterator[Target]:
+    """What is served below a folder, by `cuse-scullv serve` with these words."""
+    name = lab.name()
+    names = [name] if devices == 1 else [f"{name}{number}" for number in range(devices)]
+    paths = [folder / each for each in names]
+    limit = str(limit_of(span or lab.scale.span))
+    command = [*program, "serve", "--name", name, "--devices", str(devices), "--max-bytes", limit]
+    with running("cuse-scullv serve", [*command, *words]) as process:
+        process.wait_until(lambda: can_open(*paths))
+        yield Target(tuple(map(str, paths)), position, "trim", process)
+
+
+@contextmanager
 def our_nodes(
     lab: Lab,
     *options: str,
@@ -67,14 +88,8 @@ def our_nodes(
 ) -> Iterator[Target]:
     """This server's nodes. `options`: of `cuse-scullv serve`; `span`: bytes they must hold;
     `program`: instead of this one."""
-    name = lab.name()
-    names = [name] if devices == 1 else [f"{name}{number}" for number in range(devices)]
-    paths = [DEV / each for each in names]
-    limit = str(limit_of(span or lab.scale.span))
-    command = ["serve", "--name", name, "--devices", str(devices), "--max-bytes", limit, *options]
-    with running("cuse-scullv serve", [*program, *command]) as process:
-        process.wait_until(lambda: can_open(*paths))
-        yield Target(tuple(map(str, paths)), "node", "trim", process)
+    with _serving(lab, DEV, options, "node", span, devices, program) as target:
+        yield target
 
 
 @contextmanager
@@ -86,16 +101,10 @@ def our_files(
     program: Sequence[str] = CUSE_SCULLV,
 ) -> Iterator[Target]:
     """This server's file view, without nodes."""
-    name = lab.name()
-    limit = str(limit_of(span or lab.scale.span))
     with lab.mount_point() as folder:
-        names = [name] if devices == 1 else [f"{name}{number}" for number in range(devices)]
-        paths = [folder / each for each in names]
-        command = ["serve", "--no-node", "--files", str(folder), "--name", name]
-        command += ["--devices", str(devices), "--max-bytes", limit, *options]
-        with running("cuse-scullv serve", [*program, *command]) as process:
-            process.wait_until(lambda: can_open(*paths))
-            yield Target(tuple(map(str, paths)), "file", "trim", process)
+        words = ["--no-node", "--files", str(folder), *options]
+        with _serving(lab, folder, words, "file", span, devices, program) as target:
+            yield target
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import NoReturn
 
 import click
 from click.core import ParameterSource
@@ -17,9 +16,8 @@ from cuse_scullv.cuse.nodes import Nodes
 from cuse_scullv.cuse.recover import DeviceKeeper
 from cuse_scullv.drivers import DRIVERS
 from cuse_scullv.processes import privileges
-from cuse_scullv.processes.worker import Ends
 from cuse_scullv.registry import DEV
-from cuse_scullv.server.daemon import ServeError, names_of, symlink, take_over_link
+from cuse_scullv.server.daemon import names_of, symlink, take_over_link
 
 TAKEN = (
     *("config", "preset", "name", "devices", "major", "minor", "owner", "group", "mode"),
@@ -60,21 +58,23 @@ class Drivers(DeviceKeeper):
     first of several."""
 
     def __init__(self, asked: Asked, devices: Sequence[cuse.Device]) -> None:
-        """Raises ServeError, DeviceError."""
-        try:
-            self._user, unseparated = privileges.separate(asked.user, not asked.no_drop)
-        except privileges.NoUserError as error:
-            raise ServeError(str(error)) from None
-        self._drop = not asked.no_drop
+        """Raises NoUserError, DeviceError."""
+        user, unseparated = privileges.separate(asked.user, not asked.no_drop)
         self._link = DEV / asked.name if len(devices) > 1 else None
         self._first = devices[0].name
         take_over_link(DEV / asked.name)
         nodes = Nodes.opened(devices)
-        super().__init__(devices, None, nodes, asked.metrics, asked.filter, asked.recover)
+        super().__init__(
+            devices,
+            None,
+            nodes,
+            metrics=asked.metrics,
+            filters=asked.filter,
+            recover=asked.recover,
+            user=user,
+            drop=not asked.no_drop,
+        )
         self.unseparated = unseparated
-
-    def _work(self, ends: Ends) -> NoReturn:
-        self._serve_as(ends, self._user, self._drop)
 
     def _begin(self, stack: ExitStack) -> None:
         super()._begin(stack)
@@ -83,7 +83,7 @@ class Drivers(DeviceKeeper):
 
 
 def served(asked: Asked) -> Served[Drivers]:
-    """Raises ServeError, DeviceError."""
+    """Raises DeviceError."""
     devices = make(asked)
     paths = [DEV / device.name for device in devices]
     where = ", ".join(map(str, paths))

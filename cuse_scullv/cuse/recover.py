@@ -42,10 +42,14 @@ class DeviceKeeper(Keeper):
         metrics: str | int | None = None,
         filters: Sequence[FilterSpec] = (),
         recover: bool = True,
+        user: privileges.User | None = None,
+        drop: bool = False,
     ) -> None:
         """`nodes`: of the devices; the keeper's from entry on. `metrics`: as of serve; each worker
-        begins to count anew. `filters`: of each device."""
+        begins to count anew. `filters`: of each device. `user`, `drop`: as of process.work."""
         super().__init__(recover)
+        self._user = user
+        self._drop = drop
         self._devices = devices
         self._workers = workers
         self._nodes = nodes
@@ -77,10 +81,7 @@ class DeviceKeeper(Keeper):
     # --- in a worker
 
     def _work(self, ends: Ends) -> NoReturn:
-        self._serve_as(ends, None, drop=False)
-
-    def _serve_as(self, ends: Ends, user: privileges.User | None, drop: bool) -> NoReturn:
-        work(lambda: self._serve(ends), ends, user, drop)
+        work(lambda: self._serve(ends), ends, self._user, self._drop)
 
     def _serve(self, ends: Ends) -> None:
         obey(ends, lambda stack: self._prepare(stack, ends), {})

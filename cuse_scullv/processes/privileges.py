@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cuse_scullv._errors import check
 from cuse_scullv._native import lib
+from cuse_scullv.processes.keeper import KeeperError
 from cuse_scullv.procfs import lines_of
 
 _PR_CAPBSET_DROP = 24
@@ -28,7 +29,7 @@ _NICE_ANY = 40  # RLIMIT_NICE: down to nice -20
 _libc = ctypes.CDLL(None)
 
 
-class NoUserError(Exception):
+class NoUserError(KeeperError):
     """No user to serve as: one line, with what to type."""
 
 

@@ -75,10 +75,7 @@ class Server(Keeper):
 
     def _hold(self, stack: ExitStack) -> None:
         settings = self.settings
-        try:
-            user, self.unseparated = privileges.separate(settings.user, settings.drop)
-        except privileges.NoUserError as error:
-            raise ServeError(str(error)) from None
+        user, self.unseparated = privileges.separate(settings.user, settings.drop)
         taken = self._taken
         if taken is not None:
             state = self._state_of(taken)
