@@ -22,13 +22,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cuse_scullv._native import lib
 from cuse_scullv.ioctl import FLAG_FILE, FLAG_MAP, FLAG_MEMFD
 from cuse_scullv.kernels import running
 from cuse_scullv.memory import cgroup_limit, default_limit
 from cuse_scullv.params import Geometry, parse_size
-from cuse_scullv.server.takeover import Taken
 from cuse_scullv.store import Budget, Store
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,15 @@ def _foreseen(max_bytes: int) -> int:
     return most
 
 
+class Held(NamedTuple):
+    """What a server holds open for its devices, and hands on to whoever takes over from it."""
+
+    files: list[int]
+    """Of the devices' stores, in order."""
+    limited: bool
+    """The limit is kept by us, and not by their file system."""
+
+
 class Ground:
     """What the devices of a server stand on: one limit, and a store for each."""
 
@@ -114,14 +123,14 @@ class Ground:
         max_bytes: int | None,
         *,
         exact_holes: bool = False,
-        taken: Taken | None = None,
+        held: Held | None = None,
     ) -> None:
         """Opens nothing that cannot be closed again; the stores are made by `store`.
 
         `max_bytes`: the limit of all devices together; None: half of the memory that is available
         for anon and memfd, and what its file system has for a file. `exact_holes`: what was not
         written is a hole, as by the book's rules a read ends there; else the kernel may make
-        zeros of what is next to a write, which is faster. `taken`: what a keeper before had
+        zeros of what is next to a write, which is faster. `held`: what a keeper before had
         opened. Raises BackingError."""
         self.backing = backing
         self.read_only = False
@@ -136,11 +145,11 @@ class Ground:
         elif max_bytes is None:
             self._limited = False
         self.budget = Budget(self.limit or _UNLIMITED)
-        self._taken = taken
-        if taken is not None:
-            self._limited = taken.limited
-            if not taken.limited:
-                self.budget.follow(os.dup(taken.files[0]))
+        self._held = held
+        if held is not None:
+            self._limited = held.limited
+            if not held.limited:
+                self.budget.follow(os.dup(held.files[0]))
         elif backing.kind == MEMFD:
             self._open_tmpfs(huge=not exact_holes and running() >= _LARGE_PAGES)
 
@@ -175,8 +184,8 @@ class Ground:
         if self.backing.kind == ANON:
             return Store(self.budget, quantum, qset)
         fixed = 0
-        if self._taken is not None:
-            fd = self._taken.files[number]
+        if self._held is not None:
+            fd = self._held.files[number]
         elif self.backing.kind == MEMFD:
             fd = self._memory_file(number)
         else:

@@ -46,6 +46,16 @@ def parse_size(text: str) -> int:
     return int(digits) << _UNITS[unit.lower()]
 
 
+def human_bytes(count: int) -> str:
+    """`count` bytes for a person: '65536 bytes', '256 MiB', '1.5 GiB'."""
+    if count < 1 << 20:
+        return f"{count} bytes"
+    for power, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB")):
+        if count >= 1 << power:
+            return f"{count / (1 << power):.4g} {unit}"
+    raise AssertionError(count)
+
+
 def order_of(quantum: int) -> int:
     """The order of the smallest power-of-two number of pages that holds `quantum` bytes.
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+_PF_EXITING = 0x4  # include/linux/sched.h
+_FLAGS = 6  # of the fields of stat behind the name: the ninth of all
+
 
 def lines_of(path: Path) -> list[str]:
     """Unlike str.splitlines, which ends a line at ten other characters as well. OSError."""
@@ -24,3 +27,14 @@ def shown_name(folder: Path) -> str:
     OSError."""
     name = (folder / "comm").read_bytes().decode(errors="replace").removesuffix("\n")
     return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def is_ending(pid: int) -> bool:
+    """Whether the process has gone, or all its threads are on their way out. They close their files
+    then, before anybody hears of the end (kernel/exit.c: do_exit)."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        stats = [stat_fields(task) for task in (folder / "task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return not folder.exists()
+    return all(int(stat[_FLAGS]) & _PF_EXITING for stat in stats)

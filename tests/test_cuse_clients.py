@@ -21,6 +21,7 @@ from cuse_scullv.cuse import proc, testing
 from cuse_scullv.cuse.clients import Clients
 from cuse_scullv.cuse.testing import FakeFile
 from cuse_scullv.cuse.watched import WatchedSession
+from cuse_scullv.procfs import is_ending
 from nodes import until
 
 NAME = "cuseclients"
@@ -240,13 +241,13 @@ def test_a_process_that_was_waited_for_has_no_threads_any_more() -> None:
 
 
 def test_a_process_that_ends_is_known_before_it_is_waited_for() -> None:
-    assert not proc.is_ending(os.getpid())
+    assert not is_ending(os.getpid())
     with process() as child:
-        assert not proc.is_ending(child.pid)
+        assert not is_ending(child.pid)
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert proc.is_ending(child.pid)
-    assert proc.is_ending(child.pid)
+        assert is_ending(child.pid)
+    assert is_ending(child.pid)
 
 
 # --- when he dies -------------------------------------------------------------------------------

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from cuse_scullv.access import terminal_of
-from cuse_scullv.cuse.proc import is_ending
 from cuse_scullv.jobserver.kin import ancestors_of, start_of
 from cuse_scullv.openers import openers
-from cuse_scullv.procfs import shown_name, stat_fields
+from cuse_scullv.procfs import is_ending, shown_name, stat_fields
 
 NAMES = [b"\xff\xfe", b"a) R 1 (", b"\r\x1c\n", b"\x1b[31m"]
 

@@ -7,9 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cuse_scullv.cli._types import columns, human_bytes
+from cuse_scullv.cli._types import columns
 from cuse_scullv.jobserver.control import Control
 from cuse_scullv.jobserver.gate import memory
+from cuse_scullv.params import human_bytes
 from cuse_scullv.procfs import shown_name
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 
-from cuse_scullv.cli._types import human_bytes
 from cuse_scullv.ioctl import Information
+from cuse_scullv.params import human_bytes
 
 LINES_MOST = 64
 HOLE, PART, FULL = "·", "▒", "█"

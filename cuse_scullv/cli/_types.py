@@ -26,16 +26,6 @@ else:  # click before 8.3 has no subscript here
     FloatType = IntType = TextType = FilterType = click.ParamType
 
 
-def human_bytes(count: int) -> str:
-    """`count` bytes for a person: '65536 bytes', '256 MiB', '1.5 GiB'."""
-    if count < 1 << 20:
-        return f"{count} bytes"
-    for power, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB")):
-        if count >= 1 << power:
-            return f"{count / (1 << power):.4g} {unit}"
-    raise AssertionError(count)
-
-
 def columns(rows: list[tuple[str, str]]) -> str:
     """Names and values for a person, one a line."""
     return "\n".join(f"{name + ':':<13}{value}" for name, value in rows)

@@ -15,10 +15,11 @@ from rich.text import Text
 from cuse_scullv.cli._device import is_jobserver, opened, opened_jobserver
 from cuse_scullv.cli._jobserver_info import fields_of, jobserver_table
 from cuse_scullv.cli._live import Seconds, show
-from cuse_scullv.cli._types import Served, columns, human_bytes
+from cuse_scullv.cli._types import Served, columns
 from cuse_scullv.client import Scullv
 from cuse_scullv.counts import Counts
 from cuse_scullv.ioctl import FLAG_LDD3, FLAG_PASSTHROUGH, Information
+from cuse_scullv.params import human_bytes
 
 WATCH_S = "2"
 """Seconds between two looks of --watch."""

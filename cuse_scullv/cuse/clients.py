@@ -12,11 +12,13 @@ import os
 import threading
 from collections.abc import Callable
 
+from cuse_scullv.procfs import is_ending
+
 from .client import Client
 from .deaths import deaths
 from .ending import Ending
 from .file import File
-from .proc import comm_of, is_ending, open_pidfd, still_has
+from .proc import comm_of, open_pidfd, still_has
 
 Gone = Callable[[File, Client], None]
 

@@ -12,11 +12,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from cuse_scullv.procfs import stat_fields
-
 PROC = Path("/proc")
-_PF_EXITING = 0x4  # include/linux/sched.h
-_FLAGS = 6  # of the fields of stat behind the name: the ninth of all
 
 
 def tgid_of(tid: int) -> int:
@@ -81,16 +77,6 @@ def syscall_of(tid: int) -> str:
     if tid <= 0 or not _is_ours():
         raise ProcessLookupError(errno.ESRCH, f"no thread {tid} can be seen")
     return _read(f"{tid}/syscall").decode()
-
-
-def is_ending(pid: int) -> bool:
-    """Whether the process has gone, or all its threads are on their way out. They close their files
-    then, before anybody hears of the end (kernel/exit.c: do_exit)."""
-    try:
-        stats = [stat_fields(task) for task in (PROC / str(pid) / "task").iterdir()]
-    except (FileNotFoundError, ProcessLookupError):
-        return not (PROC / str(pid)).exists()
-    return all(int(stat[_FLAGS]) & _PF_EXITING for stat in stats)
 
 
 def _read(name: str) -> bytes:

@@ -9,10 +9,10 @@ import shutil
 from pathlib import Path
 
 from cuse_scullv._native import ffi, lib
-from cuse_scullv.cli._types import human_bytes
 from cuse_scullv.cuse.host import Status, availability
 from cuse_scullv.distribution import module_commands
 from cuse_scullv.memory import cgroup_limit, default_limit
+from cuse_scullv.params import human_bytes
 
 from .finding import Finding
 from .surroundings import Mending, container, of_host

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cuse_scullv.cuse.proc import is_ending
 from cuse_scullv.processes.messages import receive, send
 from cuse_scullv.processes.priority import hasten
 from cuse_scullv.processes.supervise import WAKE
-from cuse_scullv.procfs import stat_fields
+from cuse_scullv.procfs import is_ending, stat_fields
 
 WORDS_MAX = 1 << 14
 """Bytes of last words that are passed on."""

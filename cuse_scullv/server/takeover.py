@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from cuse_scullv._native import lib
+from cuse_scullv.backing import Held
 from cuse_scullv.server import fdstore
 from cuse_scullv.view.mount import Mount
 
@@ -53,6 +54,10 @@ class Taken:
     """That the command was typed in."""
     served: list[str]
     """As Settings.served_from its folder."""
+
+    @property
+    def held(self) -> Held:
+        return Held(self.files, self.limited)
 
     @property
     def mount(self) -> Mount | None:
