@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+WHY_MAX = 400  # letters
 _first_failures: dict[str, str] = {}
 _real_tests: set[str] = set()
 
@@ -25,6 +26,15 @@ def pytest_configure() -> None:
             raise pytest.UsageError(f"testing {_native.__file__}, not the build in {expected}")
 
 
+def _why(report: pytest.TestReport) -> str:
+    """Where it failed, and on what, in one line: the second run leaves nothing else of it."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is None:
+        return report.longreprtext.strip().rpartition("\n")[2]
+    why = " / ".join(crash.message.splitlines())
+    return f"{Path(crash.path).name}:{crash.lineno}: {why[:WHY_MAX]}"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     _real_tests.update(item.nodeid for item in items if item.get_closest_marker("real"))
 
@@ -33,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Before the junit writer, which takes a test's properties from its last report."""
     if str(report.outcome) == "rerun":
-        _first_failures[report.nodeid] = report.longreprtext.strip().rpartition("\n")[2]
+        _first_failures[report.nodeid] = _why(report)
     if report.when == "teardown":
         if report.nodeid in _first_failures:
             report.user_properties.append(("rerun", _first_failures[report.nodeid]))
