@@ -104,7 +104,7 @@ def _foreseen(max_bytes: int) -> int:
     return most
 
 
-class Held(NamedTuple):
+class Inherited(NamedTuple):
     """What a server holds open for its devices, and hands on to whoever takes over from it."""
 
     files: list[int]
@@ -123,14 +123,14 @@ class Ground:
         max_bytes: int | None,
         *,
         exact_holes: bool = False,
-        held: Held | None = None,
+        inherited: Inherited | None = None,
     ) -> None:
         """Opens nothing that cannot be closed again; the stores are made by `store`.
 
         `max_bytes`: the limit of all devices together; None: half of the memory that is available
         for anon and memfd, and what its file system has for a file. `exact_holes`: what was not
         written is a hole, as by the book's rules a read ends there; else the kernel may make
-        zeros of what is next to a write, which is faster. `held`: what a keeper before had
+        zeros of what is next to a write, which is faster. `inherited`: what a keeper before had
         opened. Raises BackingError."""
         self.backing = backing
         self.read_only = False
@@ -145,11 +145,11 @@ class Ground:
         elif max_bytes is None:
             self._limited = False
         self.budget = Budget(self.limit or _UNLIMITED)
-        self._held = held
-        if held is not None:
-            self._limited = held.limited
-            if not held.limited:
-                self.budget.follow(os.dup(held.files[0]))
+        self._inherited = inherited
+        if inherited is not None:
+            self._limited = inherited.limited
+            if not inherited.limited:
+                self.budget.follow(os.dup(inherited.files[0]))
         elif backing.kind == MEMFD:
             self._open_tmpfs(huge=not exact_holes and running() >= _LARGE_PAGES)
 
@@ -184,8 +184,8 @@ class Ground:
         if self.backing.kind == ANON:
             return Store(self.budget, quantum, qset)
         fixed = 0
-        if self._held is not None:
-            fd = self._held.files[number]
+        if self._inherited is not None:
+            fd = self._inherited.files[number]
         elif self.backing.kind == MEMFD:
             fd = self._memory_file(number)
         else:

@@ -164,7 +164,7 @@ def make_devices(
             settings.devices,
             settings.max_bytes,
             exact_holes=settings.params.ldd3,
-            held=taken.held if taken is not None else None,
+            inherited=taken.inherited if taken is not None else None,
         )
         undo.callback(ground.close)
         shared = Shared(settings.params, ground, state)

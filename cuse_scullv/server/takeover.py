@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from cuse_scullv._native import lib
-from cuse_scullv.backing import Held
+from cuse_scullv.backing import Inherited
 from cuse_scullv.server import fdstore
 from cuse_scullv.view.mount import Mount
 
@@ -56,8 +56,8 @@ class Taken:
     """As Settings.served_from its folder."""
 
     @property
-    def held(self) -> Held:
-        return Held(self.files, self.limited)
+    def inherited(self) -> Inherited:
+        return Inherited(self.files, self.limited)
 
     @property
     def mount(self) -> Mount | None:
