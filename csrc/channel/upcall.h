@@ -1,5 +1,6 @@
 /* upcall: one request on its way through Python. Made by the libfuse callbacks of cuse.c and
- * fileview.c, run by the channel, answered by call_reply_* (scullv.h). See upcall.c. */
+ * fileview.c, run by the channel, answered by call_reply_* (scullv.h). See upcall.c,
+ * answer.c. */
 #ifndef UPCALL_H
 #define UPCALL_H
 
