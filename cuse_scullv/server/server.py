@@ -44,9 +44,9 @@ from cuse_scullv.server.service import Holdings, Service
 from cuse_scullv.server.takeover import NOTE, Taken, TakeoverError, check_program
 from cuse_scullv.state import Place, State, UnknownStateError
 from cuse_scullv.view import mount
-from cuse_scullv.view.fileview import hand_over
 from cuse_scullv.view.looker import look
 from cuse_scullv.view.mappings import is_mapped_by_somebody
+from cuse_scullv.view.passthrough import hand_over
 
 logger = logging.getLogger(__name__)
 

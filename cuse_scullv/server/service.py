@@ -32,8 +32,9 @@ from cuse_scullv.processes.worker import Ends
 from cuse_scullv.server.request_log import RequestLog
 from cuse_scullv.server.server_metrics import ServerMeasures, name_of
 from cuse_scullv.state import NOWHERE, Place, State
-from cuse_scullv.view.fileview import FileView, Held, is_passed
+from cuse_scullv.view.fileview import FileView, Held
 from cuse_scullv.view.mount import Mount
+from cuse_scullv.view.passthrough import is_passed
 
 
 @dataclass

@@ -20,22 +20,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from cuse_scullv import cuse, ioctl
+from cuse_scullv import cuse
 from cuse_scullv._native import ffi, lib
-from cuse_scullv.backing import AUTO, DIRECT, FILE, MEMFD, PASSTHROUGH
-from cuse_scullv.capability import has_sys_admin, no_passthrough
+from cuse_scullv.backing import AUTO, DIRECT, PASSTHROUGH
+from cuse_scullv.capability import has_sys_admin
 from cuse_scullv.cuse.native import NativeChannel, warn_refused
 from cuse_scullv.cuse.node import gid_of, uid_of
 from cuse_scullv.cuse.session import Session
-from cuse_scullv.device import MemDevice, OpenFile, ScullDevice
+from cuse_scullv.device import MemDevice, ScullDevice
 from cuse_scullv.state import Place, new_ledger
 from cuse_scullv.view import mount
+from cuse_scullv.view.devicefile import DeviceFile
 from cuse_scullv.view.looker import look
 from cuse_scullv.view.mappings import is_mapped_by_somebody
 from cuse_scullv.view.mount import MountError
+from cuse_scullv.view.passthrough import hand_over, is_passed, why_no_passthrough
 
 if TYPE_CHECKING:
-    from cuse_scullv._native import Call, CData
+    from cuse_scullv._native import Call
 
 logger = logging.getLogger(__name__)
 
@@ -242,7 +244,7 @@ class FileView:
         return ours[0] if uid < 0 else uid, ours[1] if gid < 0 else gid
 
     def _make_sessions(self, undo: contextlib.ExitStack) -> None:
-        files: list[cuse.DataPathDevice] = [_DeviceFile(device) for device in self.devices]
+        files: list[cuse.DataPathDevice] = [DeviceFile(device) for device in self.devices]
         served: dict[int, cuse.DataPathDevice] = dict(enumerate(files, start=lib.VIEW_FIRST))
         if self._mem:
             served[lib.VIEW_TEXT] = MemDevice(TEXT_NAME, self.devices)
@@ -356,64 +358,3 @@ class FileView:
             return look(self._mount.device, node)
 
         return is_mapped
-
-
-def hand_over(fd: int, files: list[int]) -> list[int]:
-    """Has the kernel do the I/O of `files`, of the view whose requests come by `fd`: its numbers
-    for them; -errno: it does not."""
-    return [lib.fileview_hand_over(fd, file) for file in files]
-
-
-def is_passed(numbers: Sequence[int]) -> bool:
-    """Whether the kernel does the I/O of the files, by hand_over(). Empty: it was not asked."""
-    return bool(numbers) and min(numbers) > 0
-
-
-def why_no_passthrough(devices: Sequence[ScullDevice], is_admin: bool, error: int) -> str:
-    """In words, with what to type. `error`: errno of the kernel's refusal; 0: it was not asked."""
-    ground = devices[0].shared.ground
-    if ground.backing.kind not in (MEMFD, FILE):
-        return "the devices are no files: type --backing memfd, or --backing FILE"
-    if ground.backing.kind == FILE and ground.limit:
-        return "the kernel would not keep --max-bytes: leave it out, or type --view direct"
-    return (
-        no_passthrough(is_admin)
-        or _REFUSED.get(error)
-        or "this kernel has none (FUSE_PASSTHROUGH): type --view direct"
-    )
-
-
-# Of fs/fuse/passthrough.c: fuse_backing_open
-_REFUSED = {
-    errno.ELOOP: "the file is on a file system that is stacked on others, as overlayfs is: put it"
-    " on another, or type --view direct",
-    errno.EPERM: "passthrough takes CAP_SYS_ADMIN in the first user namespace: serve outside of"
-    " this one, or type --view direct",
-}
-
-
-class _DeviceFile(cuse.DataPathDevice):
-    """A device by way of its file. A file is a file: opening it for writing empties nothing, and
-    its position is the kernel's."""
-
-    def __init__(self, device: ScullDevice) -> None:
-        super().__init__(device.name)
-        self._device = device
-
-    def open(self, file: cuse.File) -> OpenFile:
-        writes = file.flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR)
-        return self._device.opened(os.O_RDWR if writes else os.O_RDONLY)  # what does not trim
-
-    def reopen(self, file: cuse.File) -> OpenFile:
-        return self._device.reopened()
-
-    def handle(self, file: cuse.File) -> CData:
-        return file.state.handle
-
-    def release(self, file: cuse.File) -> None:
-        self._device.released()
-
-    def ioctl(self, file: cuse.File, request: cuse.IoctlRequest) -> cuse.IoctlReply:
-        if request.cmd == ioctl.SEEK:
-            raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
-        return self._device.controlled(file, request)
