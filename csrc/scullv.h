@@ -295,7 +295,7 @@ void channel_count(struct channel *channel, int32_t kind, struct counted *sum);
 bool channel_count_ioctl(struct channel *channel, uint32_t index, uint32_t *cmd,
                          struct counted *sum);
 /* Where its workers run, in a word: "none" (anywhere), "list", or what is in force now, "follow", "spin",
- * "crew", "free", "idlers", "pairs" (placement.c). */
+ * "spinners", "crew", "free", "idlers", "pairs" (placement.c). */
 const char *channel_placement(struct channel *channel);
 uint32_t channel_under_way(struct channel *channel); /* calls into Python that are not answered */
 /* Of a channel that was opened: what a worker process before has left is finished. Nothing before it looks

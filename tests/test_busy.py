@@ -53,3 +53,21 @@ def test_nobody_waits_until_the_best_way_to_serve_is_found(block: int) -> None:
         os.close(fd)
     finally:
         assert server.stop() == 0
+
+
+def test_nobody_waits_for_what_was_best_before_others_were_busy() -> None:
+    """Of large requests, that is, while there were small ones."""
+    server = RealServer()
+    small, large = bytes(512), bytes(128 << 10)
+    try:
+        fd = os.open(server.path, os.O_RDWR)
+        for data in (large, small):
+            for _ in range(1000):
+                os.pwrite(fd, data, 0)
+        with busy_cpus():
+            time.sleep(0.5)
+            assert_calls(lambda: os.pwrite(fd, small, 0), times=400, seconds=4)
+            assert_calls(lambda: os.pwrite(fd, large, 0), times=80, seconds=0.8)
+        os.close(fd)
+    finally:
+        assert server.stop() == 0

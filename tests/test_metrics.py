@@ -181,7 +181,7 @@ def test_a_client_can_ask_what_was_answered(serve: Serve) -> None:
     assert asked.requests >= 2
     assert asked.errors == 1
     assert 0 < asked.quantile(0.5) <= asked.quantile(1) < 60
-    assert after.placement in ("none", "follow", "spin", "crew", "free")
+    assert after.placement in ("none", "follow", "spin", "spinners", "crew", "free")
 
 
 def test_counts_survive_the_wire_and_are_the_channel_s() -> None:

@@ -127,7 +127,7 @@ def test_top_shows_rates_and_where_threads_run_of_a_node(real_pool: RealPool) ->
         done = inside("top", str(server.paths[0]), "--count", "2", "--interval", "0.1")
     shown = done.stdout.decode()
     assert f"{os.getpid()}" not in shown  # it does not show itself
-    ways = "none|follow|crew|spin|free|pairs|idlers"
+    ways = "none|follow|crew|spinners|spin|free|pairs|idlers"
     assert re.search(rf"^{server.name}1 .* 0  ({ways})", shown, re.MULTILINE)
     assert re.search(r"^ +write .* [1-9]\d*$", shown, re.MULTILINE)
 

@@ -213,7 +213,11 @@ int reader_turn(struct worker *worker, bool busy)
     taken = take(worker);
     /* Whatever it was: workers that starve must notice it also where nobody reads or writes. */
     if (taken > 0)
-        placement_see(workers->placement, worker->number, room_pid(&worker->room),
-                      room_closes(&worker->room));
+        placement_see(workers->placement, worker->number,
+                      &(struct seen){
+                          .pid = room_pid(&worker->room),
+                          .bytes = worker->room.answered,
+                          .left = room_closes(&worker->room),
+                      });
     return taken;
 }

@@ -6,6 +6,8 @@
 
 #include <stdatomic.h>
 
+#define LARGE_BYTES 32768 /* bytes: some 3 us to copy, as long as a hand-over on one CPU */
+
 static void note_turn(struct callers *callers, uint32_t pid)
 {
     if (atomic_load_explicit(&callers->last, memory_order_relaxed) == pid)
@@ -24,15 +26,17 @@ static void note_swap(struct callers *callers, unsigned worker, uint32_t pid)
     atomic_fetch_add_explicit(&callers->swaps, 1, memory_order_relaxed);
 }
 
-void callers_note(struct callers *callers, unsigned worker, uint32_t pid, bool left)
+void callers_note(struct callers *callers, unsigned worker, const struct seen *seen)
 {
     atomic_fetch_add_explicit(&callers->seen, 1, memory_order_relaxed);
-    if (left)
+    if (seen->left)
         atomic_store_explicit(&callers->left, true, memory_order_relaxed);
-    if (!pid) /* some requests have no caller: a write-back, a close */
+    if (seen->bytes >= LARGE_BYTES)
+        atomic_fetch_add_explicit(&callers->large, 1, memory_order_relaxed);
+    if (!seen->pid) /* some requests have no caller: a write-back, a close */
         return;
-    note_turn(callers, pid);
-    note_swap(callers, worker, pid);
+    note_turn(callers, seen->pid);
+    note_swap(callers, worker, seen->pid);
 }
 
 struct callers_look callers_take(struct callers *callers)
@@ -41,6 +45,7 @@ struct callers_look callers_take(struct callers *callers)
         .seen = atomic_exchange(&callers->seen, 0),
         .turns = atomic_exchange(&callers->turns, 0),
         .swaps = atomic_exchange(&callers->swaps, 0),
+        .large = atomic_exchange(&callers->large, 0),
         .left = atomic_exchange(&callers->left, false),
     };
 

@@ -4,9 +4,9 @@
  * one CPU that costs a context switch and finds the data in the cache; across CPUs it costs an
  * interrupt and a wake-up from idle, several times as much, unless the worker does not sleep.
  *
- * There are several ways to serve (ways.c), which are tried, and the fastest kept (trial.c). A few clients
- * of a device in C, no more than CPUs, are served by the CREW, in pairs (pairs.c). More keep every CPU
- * busy anyway, and a worker is woken where its client is.
+ * There are several ways to serve (ways.c), which are tried, and the fastest kept (trial.c), for small
+ * requests one and for large ones another. A few clients of a device in C, no more than CPUs, are served by
+ * the CREW, in pairs (pairs.c). More keep every CPU busy anyway, and a worker is woken where its client is.
  *
  * Workers beyond those that serve are parked: the kernel wakes the one that has slept longest in its
  * read, and each that takes a turn has to be fetched from wherever it slept.
@@ -23,7 +23,6 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "placement/callers.h"
 #include "placement/company.h"
 #include "base/lock.h"
 #include "placement/pairs.h"
@@ -59,7 +58,8 @@ struct placement {
     int64_t waited_ns; /* sum of the workers' run delays at the last look; -1: not looked at */
     _Atomic int64_t looked_at;
     struct company company;
-    struct contest one, beside, many; /* of the plan */
+    struct contest one[SIZES], beside, many; /* of the plan */
+    enum size size; /* of most requests */
     struct pairs pairs;
     const struct contest *last; /* of them that was looked at; NULL: pairs were */
     _Atomic unsigned clients; /* company.callers, for the other placements */
@@ -99,6 +99,29 @@ static int64_t waited_since(struct placement *placement, bool matters)
     return matters && before >= 0 ? placement->waited_ns - before : 0;
 }
 
+/* Threads that are ours and run. Of a client and the worker that serves it one runs at a time, but for those
+ * that spin. */
+static unsigned ours(const struct placement *placement, unsigned clients)
+{
+    if (!placement->spin_ns)
+        return clients;
+    return clients + (placement->wants_many ? seats_cpus(&placement->seats) : 1);
+}
+
+static bool is_crowded(const struct placement *placement, unsigned clients)
+{
+    return seats_are_crowded(&placement->seats, ours(placement, clients));
+}
+
+/* Of a contest that was not looked at for a while, or of other clients. What was best then may starve now. */
+static enum trial_time time_anew(const struct placement *placement, const struct contest *contest,
+                                 unsigned clients)
+{
+    bool resumes = placement->last != contest && !trial_is_on(&contest->trial);
+
+    return resumes && is_crowded(placement, clients) ? TIME_CROWDED : TIME_OTHER;
+}
+
 /* What the time of a contest was like since the last look, a while ago. /proc is read only where that
  * matters: before and in trials, and where requests are few. In an emulator it takes longer than one. */
 static enum trial_time time_of(struct placement *placement, const struct trial *trial, int64_t now,
@@ -110,7 +133,7 @@ static enum trial_time time_of(struct placement *placement, const struct trial *
 
     if (waited > (int64_t)seen * STARVED_NS)
         return TIME_STARVED;
-    if (!on && (few || trial_is_due(trial, now)) && seats_are_crowded(&placement->seats, clients))
+    if (!on && (few || trial_is_due(trial, now)) && is_crowded(placement, clients))
         return TIME_CROWDED;
     return gap > IDLE_NS && waited < gap / 4 ? TIME_IDLE : TIME_BUSY;
 }
@@ -188,11 +211,19 @@ static void serve_by_trial(struct placement *placement, struct contest *contest,
     serve(placement, way, way->bound ? cpu_to_follow(placement) : AT_LARGE);
 }
 
+/* Where they are mixed it stays what it was. */
+static enum size size_of(const struct placement *placement, const struct callers_look *look)
+{
+    if (4 * look->large < look->seen)
+        return SMALL;
+    return 4 * look->large > 3 * look->seen ? LARGE : placement->size;
+}
+
 /* NULL: pairs are best for so many clients of the process. */
 static struct contest *contest_for(struct placement *placement, unsigned clients)
 {
     if (!placement->company.several)
-        return clients > 1 ? &placement->beside : &placement->one;
+        return clients > 1 ? &placement->beside : &placement->one[placement->size];
     if (placement->plan->pairs && clients <= seats_cpus(&placement->seats))
         return NULL;
     return &placement->many;
@@ -203,10 +234,12 @@ static void look(struct placement *placement, int64_t now)
     struct callers_look look = callers_take(&placement->callers);
     bool other = company_judge(&placement->company, &look) || look.left;
     unsigned many = clients(placement, now);
-    struct contest *contest = contest_for(placement, many);
     int64_t gap = now - placement->looked_at;
+    struct contest *contest;
     enum trial_time time;
 
+    placement->size = size_of(placement, &look);
+    contest = contest_for(placement, many);
     placement->looked_at = now;
     placement->clients = placement->company.callers;
     if (other)
@@ -216,18 +249,18 @@ static void look(struct placement *placement, int64_t now)
         return;
     }
     time = time_of(placement, &contest->trial, now, gap, look.seen, many);
-    if (other || placement->last != contest) /* or it has not been looked at for a while */
-        time = TIME_OTHER;
+    if (other || placement->last != contest)
+        time = time_anew(placement, contest, many);
     serve_by_trial(placement, contest, now, look.seen, time);
 }
 
-void placement_see(struct placement *placement, unsigned worker, uint32_t pid, bool left)
+void placement_see(struct placement *placement, unsigned worker, const struct seen *seen)
 {
     int64_t now;
 
     if (!placement->plan)
         return;
-    callers_note(&placement->callers, worker, pid, left);
+    callers_note(&placement->callers, worker, seen);
     now = now_ns();
     if (now < atomic_load_explicit(&placement->next_look, memory_order_relaxed) ||
         atomic_flag_test_and_set(&placement->looking))
@@ -263,15 +296,13 @@ static const struct plan *plan_of(const struct placement *placement, bool runs_p
 
 static void contest_init(struct contest *contest, const struct ways *ways, bool may_spin)
 {
-    const bool spins = ways->way[ways->n - 1]->spins;
-    const unsigned n = ways->n - (spins && !may_spin);
+    unsigned n = ways->n;
 
-    uint32_t meek = 0;
-
-    for (unsigned way = 0; way < n; way++)
-        meek |= ways->way[way]->idle ? 1u << way : 0;
+    while (!may_spin && ways->way[n - 1]->spins)
+        n--;
     contest->ways = ways->way;
-    trial_init(&contest->trial, now_ns(), n, ways->first < n ? ways->first : 0, ways->calm, meek);
+    trial_init(&contest->trial, now_ns(), n, ways->first < n ? ways->first : 0, ways->calm,
+               ways->yields);
 }
 
 static int find_policy(struct placement *placement, const struct channel_options *options)
@@ -304,7 +335,9 @@ struct placement *placement_new(const struct channel_options *options, bool runs
     placement->policy = find_policy(placement, options);
     placement->plan = plan_of(placement, runs_python);
     if (placement->plan) {
-        contest_init(&placement->one, &placement->plan->one, options->spin_us != 0);
+        for (unsigned size = 0; size < SIZES; size++)
+            contest_init(&placement->one[size], &placement->plan->one[size],
+                         options->spin_us != 0);
         contest_init(&placement->beside, &placement->plan->beside, options->spin_us != 0);
         contest_init(&placement->many, &placement->plan->many, options->spin_us != 0);
     }
@@ -319,7 +352,8 @@ struct placement *placement_new(const struct channel_options *options, bool runs
  * would have the clients wait for a worker in SCHED_IDLE, a second and more in an emulator. */
 void placement_follow_death(struct placement *placement)
 {
-    trial_be_calm(&placement->one.trial, now_ns());
+    for (unsigned size = 0; size < SIZES; size++)
+        trial_be_calm(&placement->one[size].trial, now_ns());
     trial_be_calm(&placement->beside.trial, now_ns());
     trial_be_calm(&placement->many.trial, now_ns());
 }

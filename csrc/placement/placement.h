@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
+#include "placement/callers.h"
 #include "scullv.h"
 
 struct placement;
@@ -18,9 +18,8 @@ void placement_free(struct placement *placement);
 /* A worker joins (on its own thread, before its first request) and leaves. */
 void placement_join(struct placement *placement, unsigned worker);
 void placement_leave(struct placement *placement, unsigned worker);
-/* After a worker answered a request of `pid` (a thread); `left`: it closed a file. Cheap: looks about only
- * now and then. */
-void placement_see(struct placement *placement, unsigned worker, uint32_t pid, bool left);
+/* After a worker answered a request. Cheap: looks about only now and then. */
+void placement_see(struct placement *placement, unsigned worker, const struct seen *seen);
 /* How long a worker that has answered a request looks for the next one before it sleeps, ns. */
 uint64_t placement_spin_ns(const struct placement *placement);
 /* Whether several workers should read, where they run Python. */

@@ -90,8 +90,7 @@ int64_t seats_waited_ns(const struct seats *seats)
     return sum;
 }
 
-/* Of a client and the worker that serves it one runs at a time. */
-bool seats_are_crowded(const struct seats *seats, unsigned clients)
+bool seats_are_crowded(const struct seats *seats, unsigned ours)
 {
-    return threads_runnable() >= clients + seats->cpus;
+    return threads_runnable() >= ours + seats->cpus;
 }

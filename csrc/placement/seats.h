@@ -34,8 +34,7 @@ void seats_leave(struct seats *seats, unsigned worker);
 void seats_take(struct seats *seats, struct seat seat);
 /* How long all of them were ready to run and did not, ever. */
 int64_t seats_waited_ns(const struct seats *seats);
-/* Whether all CPUs of the machine have other threads to run than those of so many clients and the
- * workers that they wait for. To be asked by a worker. */
-bool seats_are_crowded(const struct seats *seats, unsigned clients);
+/* Whether all CPUs of the machine have other threads to run than so many of ours. To be asked by a worker. */
+bool seats_are_crowded(const struct seats *seats, unsigned ours);
 
 #endif

@@ -15,11 +15,12 @@ enum trial_time { TIME_BUSY, TIME_CROWDED, TIME_IDLE, TIME_OTHER, TIME_STARVED }
 struct trial {
     unsigned ways; /* how many there are */
     unsigned calm; /* the way to take at once where workers starve */
-    uint32_t meek; /* bits of the ways in which workers starve where it is crowded */
-    uint32_t left_out; /* bits of the ways that are not tried (again) in this trial */
+    bool yields;   /* that way is the only one of use where it is crowded */
+    uint32_t left_out; /* bits of the ways that are not tried again in this trial */
     unsigned way;  /* in force now */
     unsigned best; /* of the last trial */
     int window;    /* of the trial that is on; -1: none is, and `best` is held */
+    bool settles;  /* the window has only been opened: what is answered does not count yet */
     int64_t since; /* ns; the window's start */
     int64_t began; /* ns; the trial's start */
     int64_t until; /* ns; the next trial's start */
@@ -30,7 +31,7 @@ struct trial {
 
 /* Begins with the way `first`. */
 void trial_init(struct trial *trial, int64_t now, unsigned ways, unsigned first, unsigned calm,
-                uint32_t meek);
+                bool yields);
 /* Takes the calm way for a second. */
 void trial_be_calm(struct trial *trial, int64_t now);
 bool trial_is_on(const struct trial *trial);

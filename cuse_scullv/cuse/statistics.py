@@ -54,7 +54,7 @@ class Statistics:
     """Requests that a method is at, or that wait for a thread."""
     placement: str = ""
     """Where the threads of a data path in C run: "none" (anywhere), "list", or what is in force now
-    of "follow", "spin", "crew", "free", "idlers", "pairs"."""
+    of "follow", "spin", "spinners", "crew", "free", "idlers", "pairs"."""
 
     @property
     def requests(self) -> int:

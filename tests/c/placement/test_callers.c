@@ -8,7 +8,7 @@ static struct callers_look after(const uint32_t (*calls)[2], size_t count)
 
     callers = (struct callers){0};
     for (size_t i = 0; i < count; i++)
-        callers_note(&callers, calls[i][0], calls[i][1], false);
+        callers_note(&callers, calls[i][0], &(struct seen){.pid = calls[i][1]});
     return callers_take(&callers);
 }
 #define AFTER(...)                                                                       \
@@ -59,11 +59,24 @@ static void workers_beyond_those_that_are_placed_do_not_swap(void **state)
     assert_int_equal(look.swaps, 0);
 }
 
+static void large_requests_are_counted(void **state)
+{
+    (void)state;
+    struct callers callers = {0};
+    const ssize_t bytes[] = {-28, 0, 512, 32767, 32768, 1 << 20};
+    for (unsigned i = 0; i < sizeof(bytes) / sizeof(*bytes); i++)
+        callers_note(&callers, 1, &(struct seen){.pid = 7, .bytes = bytes[i]});
+    struct callers_look look = callers_take(&callers);
+    assert_int_equal(look.seen, 6);
+    assert_int_equal(look.large, 2);
+    assert_int_equal(callers_take(&callers).large, 0);
+}
+
 static void a_look_begins_anew(void **state)
 {
     (void)state;
     struct callers callers = {0};
-    callers_note(&callers, 1, 7, true);
+    callers_note(&callers, 1, &(struct seen){.pid = 7, .left = true});
     assert_true(callers_take(&callers).left);
     struct callers_look look = callers_take(&callers);
     assert_false(look.left);
@@ -79,6 +92,7 @@ int main(void)
         cmocka_unit_test(callers_of_any_worker_swap),
         cmocka_unit_test(a_request_without_a_caller_is_no_turn),
         cmocka_unit_test(workers_beyond_those_that_are_placed_do_not_swap),
+        cmocka_unit_test(large_requests_are_counted),
         cmocka_unit_test(a_look_begins_anew),
     };
     return RUN_ALL(tests);

@@ -16,7 +16,7 @@ struct machine {
 static struct machine machine(unsigned ways, uint32_t first, uint32_t second, uint32_t third)
 {
     struct machine m = {.now = 1000 * MS, .speed = {first, second, third}};
-    trial_init(&m.trial, m.now, ways, 0, 1, 1u << 2);
+    trial_init(&m.trial, m.now, ways, 0, 1, true);
     return m;
 }
 
@@ -81,6 +81,33 @@ static void one_disturbed_window_decides_nothing(void **state)
     assert_int_equal(m.trial.best, 0);
 }
 
+static void what_is_hopeless_is_tried_once_in_a_trial(void **state)
+{
+    (void)state;
+    struct machine m = machine(3, 100, 60, 90);
+    while (m.trial.window < 0)
+        pass(&m, TIME_BUSY);
+    m.looks[1] = m.looks[2] = 0;
+    while (m.trial.window >= 0)
+        pass(&m, TIME_BUSY);
+    assert_int_equal(m.looks[2], 2 * m.looks[1]);
+    assert_int_equal(m.trial.best, 0);
+}
+
+/* As workers have to wake up, or to move. */
+static void the_change_to_another_way_does_not_count(void **state)
+{
+    (void)state;
+    struct machine m = machine(2, 100, 150, 0);
+    while (m.trial.window < 0)
+        pass(&m, TIME_BUSY);
+    while (m.trial.window >= 0) {
+        m.speed[1] = m.trial.settles ? 10 : 150;
+        pass(&m, TIME_BUSY);
+    }
+    assert_int_equal(m.trial.best, 1);
+}
+
 static void what_becomes_slow_is_given_up(void **state)
 {
     (void)state;
@@ -138,19 +165,37 @@ static void who_starves_gets_the_calm_way_at_once(void **state)
     assert_true(m.looks[0] > 1);
 }
 
-static void where_it_is_crowded_no_meek_way_is_tried(void **state)
+static void where_it_is_crowded_nothing_is_tried(void **state)
 {
     (void)state;
     struct machine m = machine(3, 100, 50, 200);
     for (unsigned look = 0; look < 1000; look++)
         pass(&m, TIME_CROWDED);
-    assert_int_equal(m.trial.best, 0);
-    assert_int_equal(m.looks[2], 0);
+    assert_int_equal(m.looks[1], 999);
     pass_ms(&m, 10000); /* and it is where there is room */
     assert_int_equal(m.trial.best, 2);
 }
 
-static void a_meek_way_is_given_up_where_it_gets_crowded(void **state)
+static void a_moment_s_crowd_is_soon_forgotten(void **state)
+{
+    (void)state;
+    struct machine m = machine(3, 200, 100, 100);
+    pass(&m, TIME_CROWDED);
+    pass_ms(&m, 400);
+    assert_int_equal(m.trial.best, 0);
+}
+
+static void a_contest_that_does_not_yield_goes_on_in_a_crowd(void **state)
+{
+    (void)state;
+    struct machine m = machine(2, 100, 200, 0);
+    m.trial.yields = false;
+    for (unsigned look = 0; look < 1000; look++)
+        pass(&m, TIME_CROWDED);
+    assert_int_equal(m.trial.best, 1);
+}
+
+static void what_was_best_is_given_up_where_it_gets_crowded(void **state)
 {
     (void)state;
     struct machine m = machine(3, 100, 50, 200);
@@ -208,13 +253,17 @@ int main(void)
         cmocka_unit_test(the_fastest_way_is_found_and_kept),
         cmocka_unit_test(a_slightly_faster_way_is_not_worth_a_change),
         cmocka_unit_test(one_disturbed_window_decides_nothing),
+        cmocka_unit_test(what_is_hopeless_is_tried_once_in_a_trial),
+        cmocka_unit_test(the_change_to_another_way_does_not_count),
         cmocka_unit_test(what_becomes_slow_is_given_up),
         cmocka_unit_test(idle_time_tries_nothing),
         cmocka_unit_test(a_window_with_idle_time_begins_again),
         cmocka_unit_test(another_client_begins_the_trial_again),
         cmocka_unit_test(who_starves_gets_the_calm_way_at_once),
-        cmocka_unit_test(where_it_is_crowded_no_meek_way_is_tried),
-        cmocka_unit_test(a_meek_way_is_given_up_where_it_gets_crowded),
+        cmocka_unit_test(where_it_is_crowded_nothing_is_tried),
+        cmocka_unit_test(a_moment_s_crowd_is_soon_forgotten),
+        cmocka_unit_test(a_contest_that_does_not_yield_goes_on_in_a_crowd),
+        cmocka_unit_test(what_was_best_is_given_up_where_it_gets_crowded),
         cmocka_unit_test(who_starves_in_a_trial_is_not_tried_twice),
         cmocka_unit_test(who_follows_a_death_is_calm_first),
         cmocka_unit_test(slow_trials_are_rare),
