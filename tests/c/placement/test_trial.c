@@ -35,6 +35,20 @@ static void pass_ms(struct machine *m, int64_t ms)
         pass(m, TIME_BUSY);
 }
 
+/* Until a trial begins. */
+static void pass_hold(struct machine *m)
+{
+    while (m->trial.window < 0)
+        pass(m, TIME_BUSY);
+}
+
+/* What is left of the trial that is on. */
+static void pass_trial(struct machine *m)
+{
+    while (m->trial.window >= 0)
+        pass(m, TIME_BUSY);
+}
+
 static void it_begins_with_the_first_way(void **state)
 {
     (void)state;
@@ -76,8 +90,7 @@ static void one_disturbed_window_decides_nothing(void **state)
     while (m.trial.window == 0)
         pass(&m, TIME_BUSY);
     m.speed[0] = 100;
-    while (m.trial.window >= 0)
-        pass(&m, TIME_BUSY);
+    pass_trial(&m);
     assert_int_equal(m.trial.best, 0);
 }
 
@@ -85,11 +98,9 @@ static void what_is_hopeless_is_tried_once_in_a_trial(void **state)
 {
     (void)state;
     struct machine m = machine(3, 100, 60, 90);
-    while (m.trial.window < 0)
-        pass(&m, TIME_BUSY);
+    pass_hold(&m);
     m.looks[1] = m.looks[2] = 0;
-    while (m.trial.window >= 0)
-        pass(&m, TIME_BUSY);
+    pass_trial(&m);
     assert_int_equal(m.looks[2], 2 * m.looks[1]);
     assert_int_equal(m.trial.best, 0);
 }
@@ -99,8 +110,7 @@ static void the_change_to_another_way_does_not_count(void **state)
 {
     (void)state;
     struct machine m = machine(2, 100, 150, 0);
-    while (m.trial.window < 0)
-        pass(&m, TIME_BUSY);
+    pass_hold(&m);
     while (m.trial.window >= 0) {
         m.speed[1] = m.trial.settles ? 10 : 150;
         pass(&m, TIME_BUSY);
@@ -136,8 +146,7 @@ static void a_window_with_idle_time_begins_again(void **state)
     m.speed[1] = 100000; /* would win */
     pass(&m, TIME_IDLE);
     m.speed[1] = 10;
-    while (m.trial.window >= 0)
-        pass(&m, TIME_BUSY);
+    pass_trial(&m);
     assert_int_equal(m.trial.best, 0);
 }
 
@@ -209,8 +218,7 @@ static void who_starves_in_a_trial_is_not_tried_twice(void **state)
 {
     (void)state;
     struct machine m = machine(2, 100, 1, 0);
-    while (m.trial.window < 0)
-        pass(&m, TIME_BUSY);
+    pass_hold(&m);
     m.looks[1] = 0;
     while (m.trial.window >= 0) {
         bool second = m.trial.way == 1;
